@@ -1,0 +1,14 @@
+/** Always started through `npm test` (Node 24 with --experimental-vm-modules: Nest 12 is pure ESM). */
+module.exports = {
+  rootDir: '.',
+  testEnvironment: 'node',
+  testRegex: '(src|test)/.*\\.spec\\.ts$',
+  testPathIgnorePatterns: ['/node_modules/', '/dist/', '/.data/', '/test/long/'],
+  moduleFileExtensions: ['ts', 'js', 'json'],
+  transform: { '^.+\\.ts$': ['ts-jest', { tsconfig: 'tsconfig.json', diagnostics: false }] },
+  globalSetup: '<rootDir>/test/support/global-setup.ts',
+  globalTeardown: '<rootDir>/test/support/global-teardown.ts',
+  testTimeout: 30_000,
+  maxWorkers: 2,
+  coverageProvider: 'v8',
+};

@@ -1,0 +1,89 @@
+/**
+ * Calendar windows as pure functions of (instant, IANA zone). A window is [startMs, endMs): the day or month, in the
+ * tenant's zone, that contains the instant. Scripts and SQL know no zones: callers send them these bounds.
+ */
+export interface CalendarWindow {
+  readonly startMs: number;
+  readonly endMs: number;
+}
+
+export type CalendarUnit = 'day' | 'month';
+
+interface LocalDate {
+  readonly year: number;
+  /** 1–12; may run over (13 is next January): Date.UTC normalises. */
+  readonly month: number;
+  readonly day: number;
+}
+
+const formatters = new Map<string, Intl.DateTimeFormat>();
+
+function formatterOf(zone: string): Intl.DateTimeFormat {
+  let formatter = formatters.get(zone);
+  if (!formatter) {
+    formatter = new Intl.DateTimeFormat('en-US', {
+      timeZone: zone,
+      hourCycle: 'h23',
+      era: 'short',
+      year: 'numeric',
+      month: 'numeric',
+      day: 'numeric',
+      hour: 'numeric',
+      minute: 'numeric',
+      second: 'numeric',
+    });
+    formatters.set(zone, formatter);
+  }
+  return formatter;
+}
+
+/** Whether the runtime knows this IANA zone name. */
+export function isTimeZone(zone: string): boolean {
+  try {
+    formatterOf(zone);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** Wall-clock time in the zone at this instant, expressed as if it were UTC milliseconds (whole seconds). */
+function wallClockMs(instantMs: number, zone: string): number {
+  const part: Record<string, number> = {};
+  for (const { type, value } of formatterOf(zone).formatToParts(instantMs)) part[type] = Number(value);
+  const { year = 0, month = 1, day = 1, hour = 0, minute = 0, second = 0 } = part;
+  return Date.UTC(year, month - 1, day, hour, minute, second);
+}
+
+/**
+ * First instant at which the zone's calendar shows this date: local midnight, or the end of the gap where a
+ * daylight-saving change skips midnight. Where midnight happens twice, the first.
+ */
+function startOfLocalDate(date: LocalDate, zone: string): number {
+  const target = Date.UTC(date.year, date.month - 1, date.day);
+  const reaches = (instantMs: number): boolean => wallClockMs(instantMs, zone) >= target;
+  // Offsets lie within ±15 h, and the wall clock passes a date's first second once within the span (a clock set back
+  // over midnight shows the old date again; the first passing counts). Binary search on whole seconds.
+  const offsets = [-24, 0, 24].map((hours) => {
+    const probe = target + hours * 3_600_000;
+    return wallClockMs(probe, zone) - probe;
+  });
+  const candidates = offsets.map((offset) => target - offset);
+  let low = Math.min(...candidates) - 1000;
+  let high = Math.max(...candidates);
+  if (!reaches(high)) high += 3 * 3_600_000;
+  while (high - low > 1000) {
+    const middle = low + Math.floor((high - low) / 2000) * 1000;
+    if (reaches(middle)) high = middle;
+    else low = middle;
+  }
+  return high;
+}
+
+export function calendarWindow(instantMs: number, zone: string, unit: CalendarUnit): CalendarWindow {
+  const local = new Date(wallClockMs(instantMs, zone));
+  const [year, month, day] = [local.getUTCFullYear(), local.getUTCMonth() + 1, local.getUTCDate()];
+  const start: LocalDate = unit === 'day' ? { year, month, day } : { year, month, day: 1 };
+  const end: LocalDate = unit === 'day' ? { year, month, day: day + 1 } : { year, month: month + 1, day: 1 };
+  return { startMs: startOfLocalDate(start, zone), endMs: startOfLocalDate(end, zone) };
+}

@@ -1,0 +1,154 @@
+import { Transform, Type } from 'class-transformer';
+import {
+  IsBoolean,
+  IsIn,
+  IsInt,
+  IsOptional,
+  IsString,
+  Length,
+  Matches,
+  Max,
+  Min,
+  ValidateIf,
+} from 'class-validator';
+import { IsTimeZone } from './is-time-zone.decorator.js';
+
+const toBoolean = ({ value }: { value: unknown }): unknown =>
+  value === 'true' || value === '1' ? true : value === 'false' || value === '0' ? false : value;
+
+/**
+ * Every setting of the product, read once from the environment (loadSettings). Field names are camelCase of the
+ * variables: `keyPepper` is KEY_PEPPER. A bad value stops the boot and names the variable, never its value.
+ * Durations end in Ms and are milliseconds.
+ */
+export class Settings {
+  @IsIn(['development', 'production', 'test'])
+  nodeEnv: 'development' | 'production' | 'test' = 'development';
+
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
+  port = 3000;
+
+  @IsString()
+  host = '127.0.0.1';
+
+  /** The launcher sets it to the embedded Postgres where the user gave none. */
+  @Matches(/^postgres(ql)?:\/\//)
+  databaseUrl!: string;
+
+  /** The launcher sets it to the embedded Redis where the user gave none. */
+  @Matches(/^rediss?:\/\//)
+  redisUrl!: string;
+
+  /** Bearer token of the control plane. The launcher generates one for development. */
+  @IsString()
+  @Length(16, 512)
+  adminToken!: string;
+
+  /** HMAC-SHA-256 pepper of API keys: at least 32 characters. Changing it voids every key. */
+  @IsString()
+  @Length(32, 512)
+  keyPepper!: string;
+
+  /** 32 bytes in base64 or 64 hex digits: AES-256-GCM key of provider credentials at rest. */
+  @Matches(/^([0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=)$/)
+  encryptionKey!: string;
+
+  @IsIn(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
+  logLevel: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent' = 'info';
+
+  @IsTimeZone()
+  defaultTimezone = 'UTC';
+
+  /** Upstreams on private and loopback addresses. Unset: allowed outside production (see allowsPrivateUpstreams). */
+  @IsOptional()
+  @Transform(toBoolean)
+  @IsBoolean()
+  upstreamAllowPrivate?: boolean;
+
+  @IsIn(['drain', 'cut'])
+  disconnectPolicy: 'drain' | 'cut' = 'drain';
+
+  /** How long a stream whose client left is still read, to bill what the upstream reports. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  disconnectDrainMs = 30_000;
+
+  /** What a stream that the upstream breaks after its first byte costs: the delivered tokens, or nothing. */
+  @IsIn(['delivered', 'void'])
+  brokenStreamPolicy: 'delivered' | 'void' = 'delivered';
+
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  upstreamFirstByteMs = 120_000;
+
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  upstreamIdleMs = 60_000;
+
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  upstreamTotalMs = 900_000;
+
+  /** How often a live process writes its beat, and after how long without one the sweeper takes it for dead. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(50)
+  processBeatMs = 5_000;
+
+  @Type(() => Number)
+  @IsInt()
+  @Min(200)
+  processDeadMs = 60_000;
+
+  /** How long a new call waits for its PENDING row, and a terminal frame for its settle. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(10)
+  billingWaitMs = 2_000;
+
+  /** SIGTERM: readiness fails for this long before new connections are refused. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  drainGraceMs = 0;
+
+  /** SIGTERM: running streams may finish for this long; the rest is settled by what was delivered. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  drainDeadlineMs = 25_000;
+
+  /** Metrics on a port of their own; unset: on the main port behind the admin token. */
+  @ValidateIf((settings: Settings) => settings.metricsPort !== undefined)
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  @Max(65_535)
+  metricsPort?: number;
+
+  /** Swagger UI and OpenAPI documents. Unset: on outside production. */
+  @IsOptional()
+  @Transform(toBoolean)
+  @IsBoolean()
+  docsEnabled?: boolean;
+
+  get isProduction(): boolean {
+    return this.nodeEnv === 'production';
+  }
+
+  get allowsPrivateUpstreams(): boolean {
+    return this.upstreamAllowPrivate ?? !this.isProduction;
+  }
+
+  get showsDocs(): boolean {
+    return this.docsEnabled ?? !this.isProduction;
+  }
+}
+

@@ -1,0 +1,75 @@
+/**
+ * How the gateway talks to an LLM provider. One folder a provider kind implements it. Callback style rather than
+ * streams: this is the hot path, and pause/resume is all the backpressure a pump needs.
+ */
+export interface UpstreamTarget {
+  readonly upstreamId: string;
+  readonly upstreamName: string;
+  readonly providerId: string;
+  readonly providerName: string;
+  /** Absolute, checked by base-url-policy when it was saved; without trailing slash, such as `https://api.openai.com/v1`. */
+  readonly baseUrl: string;
+  /** Decrypted; never logged. */
+  readonly apiKey: string;
+  /** The provider's own name of the model. */
+  readonly upstreamModel: string;
+  readonly deadlines: UpstreamDeadlines;
+}
+
+export interface UpstreamDeadlines {
+  /** From dispatch to the first byte of the response body (or the end of the headers for an empty body). */
+  readonly firstByteMs: number;
+  /** Longest silence between two chunks. Time for which the call is paused by the reader does not count. */
+  readonly idleMs: number;
+  /** From dispatch to the end of the body. */
+  readonly totalMs: number;
+}
+
+export interface UpstreamRequest {
+  /** Below the base URL, with leading slash: `/chat/completions`. */
+  readonly path: string;
+  readonly body: Buffer;
+  /** Sent beside the adapter's own content-type and authorisation. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+export type UpstreamFailureKind =
+  /** No connection: refused, DNS, TLS, or the pool is full. Nothing was sent. */
+  | 'connect'
+  /** The resolved address is private and this deployment does not allow it (SSRF). */
+  | 'blocked_address'
+  | 'first_byte_timeout'
+  | 'idle_timeout'
+  | 'total_timeout'
+  /** The connection broke after the request was sent, or the response was not HTTP. */
+  | 'reset';
+
+export interface UpstreamFailure {
+  readonly kind: UpstreamFailureKind;
+  /** For logs; never shown to a tenant. */
+  readonly message: string;
+}
+
+/** Receives one response. After onEnd or onFailure nothing else is called; after abort() nothing at all. */
+export interface UpstreamReader {
+  onHeaders(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void;
+  /** A piece of the body, as it came from the socket. */
+  onData(chunk: Buffer): void;
+  onEnd(): void;
+  onFailure(failure: UpstreamFailure): void;
+}
+
+export interface UpstreamCall {
+  pause(): void;
+  resume(): void;
+  /** Ends the call and its connection at once. The reader hears nothing more. Idempotent. */
+  abort(): void;
+}
+
+export interface Upstream {
+  start(target: UpstreamTarget, request: UpstreamRequest, reader: UpstreamReader): UpstreamCall;
+}
+
+/** DI token: `ReadonlyMap<ProviderKind, Upstream>`. */
+export const UPSTREAMS = Symbol('Upstreams');
+export type ProviderKind = 'openai';
