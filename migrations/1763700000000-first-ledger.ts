@@ -270,7 +270,7 @@ insert into quota_authority (epoch) values (1);
 const CHANGE_FEED = `
 create function notify_change() returns trigger language plpgsql as $$
 begin
-  perform pg_notify('tollgate_changes', tg_table_name || ':' || coalesce(to_jsonb(new), to_jsonb(old)) ->> tg_argv[0]);
+  perform pg_notify('tollgate_changes', tg_table_name || ':' || (coalesce(to_jsonb(new), to_jsonb(old)) ->> tg_argv[0]));
   return null;
 end $$;
 create trigger tenant_changed after insert or update or delete on tenant

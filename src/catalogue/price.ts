@@ -1,4 +1,4 @@
-import { ceilDiv, type NanoUsd, nanoUsd } from '../kernel/money.js';
+import { ceilDiv, type NanoUsd, nanoUsd } from '../kernel/money';
 
 /**
  * Token buckets never overlap (money.md, Units). This order is the order of every array, column list and receipt line.

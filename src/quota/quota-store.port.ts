@@ -1,6 +1,6 @@
-import type { NanoUsd } from '../kernel/money.js';
-import type { Refusal } from '../kernel/errors.js';
-import type { CalendarWindow } from '../kernel/windows.js';
+import type { NanoUsd } from '../kernel/money';
+import type { Refusal } from '../kernel/errors';
+import type { CalendarWindow } from '../kernel/windows';
 
 /**
  * The quota authority: one atomic reservation over every scope of a tenant (money.md, Scopes). Redis implements it as a

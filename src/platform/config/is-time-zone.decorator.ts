@@ -1,5 +1,5 @@
 import { registerDecorator } from 'class-validator';
-import { isTimeZone } from '../../kernel/windows.js';
+import { isTimeZone } from '../../kernel/windows';
 
 /** An IANA zone name that this runtime knows, such as `Asia/Shanghai`. */
 export function IsTimeZone(): PropertyDecorator {
