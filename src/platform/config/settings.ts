@@ -1,16 +1,6 @@
 import { Transform, Type } from 'class-transformer';
-import {
-  IsBoolean,
-  IsIn,
-  IsInt,
-  IsOptional,
-  IsString,
-  Length,
-  Matches,
-  Max,
-  Min,
-  ValidateIf,
-} from 'class-validator';
+import { IsBoolean, IsIn, IsInt, IsOptional, IsString, Length, Matches, Max, Min, ValidateIf } from 'class-validator';
+import { IsConnectionUrl } from './is-connection-url.decorator';
 import { IsTimeZone } from './is-time-zone.decorator';
 
 const toBoolean = ({ value }: { value: unknown }): unknown =>
@@ -35,11 +25,24 @@ export class Settings {
   host = '127.0.0.1';
 
   /** The launcher sets it to the embedded Postgres where the user gave none. */
-  @Matches(/^postgres(ql)?:\/\//)
+  @IsConnectionUrl('postgres', 'postgresql')
   databaseUrl!: string;
 
+  /** Connections of the hot path's pool; the control plane has as many again. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(2)
+  @Max(1_000)
+  databasePoolSize = 10;
+
+  /** Postgres ends a statement of the gateway after this long. Migrations are exempt. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(100)
+  databaseStatementMs = 10_000;
+
   /** The launcher sets it to the embedded Redis where the user gave none. */
-  @Matches(/^rediss?:\/\//)
+  @IsConnectionUrl('redis', 'rediss')
   redisUrl!: string;
 
   /** Bearer token of the control plane. The launcher generates one for development. */
@@ -53,7 +56,9 @@ export class Settings {
   keyPepper!: string;
 
   /** 32 bytes in base64 or 64 hex digits: AES-256-GCM key of provider credentials at rest. */
-  @Matches(/^([0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=)$/)
+  @Matches(/^([0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=)$/, {
+    message: '$property must be 32 bytes: 64 hex digits, or 44 characters of base64',
+  })
   encryptionKey!: string;
 
   @IsIn(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'])
@@ -139,6 +144,12 @@ export class Settings {
   @IsBoolean()
   docsEnabled?: boolean;
 
+  /** Moves the clock, so that tests reach the boundary of a window. Refused unless NODE_ENV is test. */
+  @IsOptional()
+  @Type(() => Number)
+  @IsInt()
+  testClockOffsetMs?: number;
+
   get isProduction(): boolean {
     return this.nodeEnv === 'production';
   }
@@ -151,4 +162,3 @@ export class Settings {
     return this.docsEnabled ?? !this.isProduction;
   }
 }
-
