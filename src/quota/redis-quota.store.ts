@@ -1,0 +1,190 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { refuse, type Refusal } from '../kernel/errors';
+import { type NanoUsd, nanoUsd, subtractNanoUsd, toDecimalUsd } from '../kernel/money';
+import type { CalendarWindow } from '../kernel/windows';
+import { CLOCK, type Clock } from '../kernel/clock';
+import { ProcessIdentity } from '../platform/process/process-identity';
+import { RedisConnection } from '../platform/redis/redis-connection';
+import { ScriptRegistry, type ScriptReply } from '../platform/redis/script-registry';
+import { EpochAuthority } from './epoch-authority';
+import { holdsKey, quotaKey, tenantsOfProcessKey } from './quota-keys';
+import {
+  type HoldRequest,
+  type PostedBalance,
+  QuotaUnavailableError,
+  type QuotaStore,
+  type ReserveOutcome,
+  type TenantLimits,
+} from './quota-store.port';
+import { TenantWindows, type WindowPair } from './tenant-windows';
+import { TenantWarmUp } from './warm-up/tenant-warm-up';
+
+/** Rounds of rebuild, epoch change or clock correction one reservation may need before it is given up. */
+const MAX_ROUNDS = 6;
+
+/** The quota authority while Redis is up: every reservation is one call of quota_deduct.lua. */
+@Injectable()
+export class RedisQuotaStore implements QuotaStore {
+  private readonly logger = new Logger(RedisQuotaStore.name);
+  private readonly windows = new TenantWindows();
+  /** Tenants this process has announced in its set, in the epoch they were announced in. */
+  private announced = { epoch: 0n, tenants: new Set<string>() };
+
+  constructor(
+    private readonly connection: RedisConnection,
+    private readonly scripts: ScriptRegistry,
+    private readonly epochs: EpochAuthority,
+    private readonly warmUp: TenantWarmUp,
+    private readonly process: ProcessIdentity,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  async reserve(request: HoldRequest): Promise<ReserveOutcome> {
+    const { limits } = request;
+    let nowMs = this.clock.nowMs();
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      const epoch = this.epochs.current;
+      await this.announce(limits.tenantId, epoch);
+      const days = this.windows.around(nowMs, limits.timezone, 'day');
+      const months = this.windows.around(nowMs, limits.timezone, 'month');
+      const reply = await this.deduct(request, epoch, days, months);
+      switch (reply[0]) {
+        case 'ADMITTED':
+          return { admitted: true, hold: this.admitted(request, epoch, reply, days, months) };
+        case 'REFUSED':
+          return { admitted: false, refusal: refusalOf(reply) };
+        case 'COLD':
+          await this.warmUp.install(limits, epoch);
+          break;
+        case 'EPOCH':
+          await this.followEpoch(limits, epoch, BigInt(reply[1] ?? '0'));
+          break;
+        case 'CLOCK':
+          nowMs = Number(reply[1]);
+          break;
+        default:
+          throw new Error(`quota_deduct answered ${String(reply[0])}`);
+      }
+    }
+    throw new QuotaUnavailableError('the reservation met no settled projection');
+  }
+
+  async settle(tenantId: string, holdIds: readonly string[], posted: PostedBalance): Promise<void> {
+    await this.run('quota_settle', tenantId, [posted.posted.toString(), posted.version.toString(), ...holdIds]);
+  }
+
+  async release(tenantId: string, holdIds: readonly string[]): Promise<void> {
+    await this.run('quota_release', tenantId, holdIds);
+  }
+
+  private async deduct(
+    request: HoldRequest,
+    epoch: bigint,
+    days: WindowPair,
+    months: WindowPair,
+  ): Promise<readonly string[]> {
+    const { limits } = request;
+    const reply = await this.run('quota_deduct', limits.tenantId, [
+      epoch.toString(),
+      request.holdId,
+      this.process.id,
+      request.amount.toString(),
+      limits.creditLimit.toString(),
+      limits.dailyQuota?.toString() ?? '',
+      limits.monthlyQuota?.toString() ?? '',
+      ...days.argv,
+      ...months.argv,
+      this.clock.offsetMs.toString(),
+    ]);
+    if (typeof reply === 'number') throw new Error('quota_deduct answered a number');
+    return reply;
+  }
+
+  /** The hash carries another epoch than ours: it is old and must be rebuilt, or we are behind and must catch up. */
+  private async followEpoch(limits: TenantLimits, ours: bigint, found: bigint): Promise<void> {
+    if (found > ours) {
+      const refreshed = await this.epochs.refresh();
+      if (refreshed < found) {
+        throw new QuotaUnavailableError(`Redis names epoch ${found}, Postgres ${refreshed}`);
+      }
+      return;
+    }
+    await this.warmUp.install(limits, ours);
+  }
+
+  /**
+   * Once a tenant, epoch and process: the sweeper finds what this process held, should it die. Written before the first
+   * reserve, so that no hold is ever without its trace.
+   */
+  private async announce(tenantId: string, epoch: bigint): Promise<void> {
+    if (!this.connection.isReady) throw new QuotaUnavailableError('Redis is away');
+    if (this.announced.epoch !== epoch) this.announced = { epoch, tenants: new Set() };
+    const { tenants } = this.announced;
+    if (tenants.has(tenantId)) return;
+    await this.guarded(() => this.connection.client.sadd(tenantsOfProcessKey(this.process.id), tenantId));
+    tenants.add(tenantId);
+  }
+
+  private admitted(
+    request: HoldRequest,
+    epoch: bigint,
+    reply: readonly string[],
+    days: WindowPair,
+    months: WindowPair,
+  ): Extract<ReserveOutcome, { admitted: true }>['hold'] {
+    const [, amountText = '0', before = '0', day, month, usedToday, usedThisMonth] = reply;
+    const amount: NanoUsd = nanoUsd(amountText);
+    const balanceBefore = nanoUsd(before);
+    return {
+      holdId: request.holdId,
+      tenantId: request.limits.tenantId,
+      amount,
+      epoch,
+      creditLimit: request.limits.creditLimit,
+      balanceBefore,
+      balanceAfter: subtractNanoUsd(balanceBefore, amount),
+      dayWindow: chosen(days, Number(day)),
+      monthWindow: chosen(months, Number(month)),
+      usedToday: Number(usedToday),
+      usedThisMonth: Number(usedThisMonth),
+    };
+  }
+
+  private async run(script: string, tenantId: string, args: readonly string[]): Promise<ScriptReply> {
+    if (!this.connection.isReady) throw new QuotaUnavailableError('Redis is away');
+    return this.guarded(() => this.scripts.bind(script)(2, quotaKey(tenantId), holdsKey(tenantId), ...args));
+  }
+
+  private async guarded<T>(command: () => Promise<T>): Promise<T> {
+    try {
+      return await command();
+    } catch (error) {
+      this.logger.debug(`Redis did not answer: ${String(error)}`);
+      throw new QuotaUnavailableError('Redis did not answer', { cause: error });
+    }
+  }
+}
+
+/** The window the script picked; a resend may name one that this caller did not send. */
+function chosen(pair: WindowPair, startMs: number): CalendarWindow {
+  if (pair.current.startMs === startMs) return pair.current;
+  if (pair.next.startMs === startMs) return pair.next;
+  return { startMs, endMs: pair.current.startMs };
+}
+
+function refusalOf(reply: readonly string[]): Refusal {
+  const [, scope, limit = '0', used = '0', resetsMs = ''] = reply;
+  switch (scope) {
+    case 'balance':
+      return refuse('QUOTA_BALANCE_EXCEEDED', {
+        values: { needed: toDecimalUsd(nanoUsd(limit)), available: toDecimalUsd(nanoUsd(used)) },
+      });
+    case 'daily':
+      return refuse('QUOTA_DAILY_EXCEEDED', { values: { limit, used }, windowResetsAt: new Date(Number(resetsMs)) });
+    case 'monthly':
+      return refuse('QUOTA_MONTHLY_EXCEEDED', { values: { limit, used }, windowResetsAt: new Date(Number(resetsMs)) });
+    default:
+      throw new Error(`quota_deduct refused for an unknown scope ${String(scope)}`);
+  }
+}
+
