@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { loadSettings, SettingsError } from './load-settings';
+import { loadDatabaseUrl, loadSettings, SettingsError } from './load-settings';
 import { clockOf } from './settings.module';
 
 const required = {
@@ -100,6 +100,13 @@ describe('loadSettings', () => {
   it('shows no docs in production unless asked', () => {
     expect(loadSettings({ ...required, NODE_ENV: 'production' }).showsDocs).toBe(false);
     expect(loadSettings({ ...required, NODE_ENV: 'production', DOCS_ENABLED: '1' }).showsDocs).toBe(true);
+  });
+});
+
+describe('loadDatabaseUrl', () => {
+  it('needs no other variable', () => {
+    expect(loadDatabaseUrl({ DATABASE_URL: required.DATABASE_URL })).toBe(required.DATABASE_URL);
+    expect(() => loadDatabaseUrl({ PORT: 'x' })).toThrow('DATABASE_URL is not set');
   });
 });
 

@@ -1,9 +1,10 @@
 import { plainToInstance } from 'class-transformer';
 import { validateSync, type ValidationError } from 'class-validator';
+import { BootError } from './boot-error';
 import { Settings } from './settings';
 
 /** Every problem of the settings at once; the message names variables and what is expected, never a value. */
-export class SettingsError extends Error {
+export class SettingsError extends BootError {
   override readonly name = 'SettingsError';
 
   constructor(readonly problems: readonly string[]) {
@@ -12,21 +13,35 @@ export class SettingsError extends Error {
 }
 
 /**
- * Reads the settings from an environment: field `keyPepper` is variable KEY_PEPPER. An empty variable counts as unset,
+ * Reads the settings from the environment: field `keyPepper` is variable KEY_PEPPER. An empty variable counts as unset,
  * an unknown one is ignored. Throws SettingsError.
  */
-export function loadSettings(env: NodeJS.ProcessEnv): Settings {
+export function loadSettings(env: NodeJS.ProcessEnv = process.env): Settings {
+  const { settings, problems } = readSettings(env);
+  const messages = [...problems.values()];
+  // Rules between fields say something useful only about fields that are right by themselves.
+  if (messages.length === 0) messages.push(...contradictionsOf(settings));
+  if (messages.length > 0) throw new SettingsError(messages);
+  return settings;
+}
+
+/** The one setting a migration job needs: it is not given the gateway's secrets. Throws SettingsError. */
+export function loadDatabaseUrl(env: NodeJS.ProcessEnv = process.env): string {
+  const { settings, problems } = readSettings(env);
+  const problem = problems.get('databaseUrl');
+  if (problem !== undefined) throw new SettingsError([problem]);
+  return settings.databaseUrl;
+}
+
+function readSettings(env: NodeJS.ProcessEnv): { settings: Settings; problems: ReadonlyMap<string, string> } {
   const given: Record<string, string> = {};
   for (const field of Object.keys(new Settings())) {
     const value = env[variableOf(field)]?.trim();
     if (value !== undefined && value !== '') given[field] = value;
   }
   const settings = plainToInstance(Settings, given);
-  const problems = validateSync(settings, { forbidUnknownValues: false }).map((error) => describe(error, given));
-  // Rules between fields say something useful only about fields that are right by themselves.
-  if (problems.length === 0) problems.push(...contradictionsOf(settings));
-  if (problems.length > 0) throw new SettingsError(problems);
-  return settings;
+  const errors = validateSync(settings, { forbidUnknownValues: false });
+  return { settings, problems: new Map(errors.map((error) => [error.property, describe(error, given)])) };
 }
 
 function variableOf(field: string): string {

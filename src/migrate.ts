@@ -1,0 +1,14 @@
+import 'reflect-metadata';
+import { loadDatabaseUrl } from './platform/config/load-settings';
+import { runMigrations } from './platform/database/migrate';
+
+/** `node dist/src/migrate.js`: brings the schema of DATABASE_URL up to date and ends. */
+async function main(): Promise<void> {
+  const done = await runMigrations(loadDatabaseUrl());
+  process.stdout.write(done.length > 0 ? `migrated: ${done.join(', ')}\n` : 'the schema is up to date\n');
+}
+
+main().catch((error: unknown) => {
+  process.stderr.write(`Tollgate could not migrate: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.exitCode = 1;
+});

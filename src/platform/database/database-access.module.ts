@@ -1,0 +1,34 @@
+import { Inject, Module, type OnApplicationShutdown } from '@nestjs/common';
+import { Pool } from 'pg';
+import { Settings } from '../config/settings';
+import { CHANGE_FEED_TIMING, ChangeFeed, DEFAULT_CHANGE_FEED_TIMING } from './change-feed';
+import { DATABASE_ACCESS, type DatabaseAccess } from './pg-connection';
+import { createPgPool, PG_POOL } from './pg-pool';
+import { prepareDatabase } from './prepare-database';
+
+/** Everything here waits for DATABASE_ACCESS: a database that was checked and migrated. */
+@Module({
+  providers: [
+    { provide: DATABASE_ACCESS, inject: [Settings], useFactory: prepareDatabase },
+    {
+      provide: PG_POOL,
+      inject: [DATABASE_ACCESS, Settings],
+      useFactory: (access: DatabaseAccess, settings: Settings) =>
+        createPgPool(access, settings.databasePoolSize, {
+          applicationName: 'tollgate',
+          statementMs: settings.databaseStatementMs,
+        }),
+    },
+    { provide: CHANGE_FEED_TIMING, useValue: DEFAULT_CHANGE_FEED_TIMING },
+    ChangeFeed,
+  ],
+  exports: [DATABASE_ACCESS, PG_POOL, ChangeFeed],
+})
+export class DatabaseAccessModule implements OnApplicationShutdown {
+  constructor(@Inject(PG_POOL) private readonly pool: Pool) {}
+
+  /** The last hook there is: whatever was flushed on the way down has used the pool before. */
+  async onApplicationShutdown(): Promise<void> {
+    await this.pool.end();
+  }
+}

@@ -1,0 +1,12 @@
+import type { MigrationInterface } from 'typeorm';
+import { FirstLedger1763700000000 } from '../../../migrations/1763700000000-first-ledger';
+import { MoneyFunctions1763700100000 } from '../../../migrations/1763700100000-money-functions';
+
+/**
+ * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
+ * migration that is not compiled in does not exist.
+ */
+export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
+  FirstLedger1763700000000,
+  MoneyFunctions1763700100000,
+];

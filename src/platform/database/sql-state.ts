@@ -1,0 +1,22 @@
+import { DatabaseError } from 'pg';
+import { QueryFailedError } from 'typeorm';
+
+/** SQLSTATE of an error that Postgres itself reported; undefined for everything else, such as a broken connection. */
+export function sqlStateOf(error: unknown): string | undefined {
+  const cause: unknown = error instanceof QueryFailedError ? error.driverError : error;
+  return cause instanceof DatabaseError ? cause.code : undefined;
+}
+
+export const SQL_STATE = {
+  serializationFailure: '40001',
+  deadlockDetected: '40P01',
+  lockNotAvailable: '55P03',
+  uniqueViolation: '23505',
+  foreignKeyViolation: '23503',
+  checkViolation: '23514',
+  duplicateObject: '42710',
+  insufficientPrivilege: '42501',
+  invalidParameterValue: '22023',
+  cannotConnectNow: '57P03',
+  internalError: 'XX000',
+} as const;
