@@ -1,0 +1,98 @@
+import { timingSafeEqual } from 'node:crypto';
+import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
+import { CLOCK, type Clock } from '../kernel/clock';
+import { type Refusal, refuse } from '../kernel/errors';
+import { ChangeFeed } from '../platform/database/change-feed';
+import { ApiKeyCache } from './api-key-cache';
+import { ApiKeyHasher } from './api-key-hasher';
+import { ApiKeyLookup } from './api-key-lookup';
+import type { ApiKeyRecord } from './api-key-record';
+import { type CredentialHeaders, extractApiKey } from './credentials';
+import type { Principal } from './principal';
+
+const UNKNOWN_KEY = refuse('INVALID_API_KEY');
+const EXPIRED_KEY = refuse('API_KEY_EXPIRED');
+const CANNOT_ASK = refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
+
+/**
+ * Who is calling. Answers from memory, without a promise, while the change feed tells this process of every change; a
+ * revoked key is therefore refused as soon as the change arrives. While the feed is away memory is not trusted: each
+ * call asks Postgres, and what it says is not kept.
+ */
+@Injectable()
+export class ApiKeyAuthenticator implements OnModuleInit {
+  private readonly logger = new Logger(ApiKeyAuthenticator.name);
+  private readonly cache: ApiKeyCache;
+  /** Counts changes: what was read before one of them is not kept after it. */
+  private changes = 0;
+  private isFailing = false;
+
+  constructor(
+    private readonly hasher: ApiKeyHasher,
+    private readonly lookup: ApiKeyLookup,
+    private readonly feed: ChangeFeed,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {
+    this.cache = new ApiKeyCache(() => clock.monotonicMs());
+  }
+
+  onModuleInit(): void {
+    const lost = (): void => {
+      this.changes += 1;
+      this.cache.clear();
+    };
+    const tenantChanged = (tenantId: string): void => {
+      this.changes += 1;
+      this.cache.forgetTenant(tenantId);
+    };
+    this.feed.subscribe('api_key', {
+      changed: (apiKeyId) => {
+        this.changes += 1;
+        this.cache.forgetKey(apiKeyId);
+      },
+      lost,
+    });
+    this.feed.subscribe('tenant', { changed: tenantChanged, lost });
+    this.feed.subscribe('ledger_account', { changed: tenantChanged, lost });
+  }
+
+  authenticate(headers: CredentialHeaders): Principal | Refusal | Promise<Principal | Refusal> {
+    const key = extractApiKey(headers);
+    if (key === undefined) return UNKNOWN_KEY;
+    const digest = this.hasher.digestOf(key);
+    const cacheKey = digest.toString('latin1');
+    if (this.feed.isLive) {
+      const record = this.cache.find(cacheKey);
+      if (record) return this.judge(record, digest);
+      if (this.cache.isKnownToBeUnknown(cacheKey)) return UNKNOWN_KEY;
+    }
+    return this.ask(cacheKey, digest);
+  }
+
+  private async ask(cacheKey: string, digest: Buffer): Promise<Principal | Refusal> {
+    const wasLive = this.feed.isLive;
+    const changesBefore = this.changes;
+    let record: ApiKeyRecord | undefined;
+    try {
+      record = await this.lookup.find(digest);
+    } catch (error) {
+      this.reportFailure(error);
+      return CANNOT_ASK;
+    }
+    this.isFailing = false;
+    if (wasLive && this.feed.isLive && changesBefore === this.changes) this.cache.remember(cacheKey, record);
+    return record ? this.judge(record, digest) : UNKNOWN_KEY;
+  }
+
+  private judge(record: ApiKeyRecord, digest: Buffer): Principal | Refusal {
+    if (!timingSafeEqual(record.digest, digest)) return UNKNOWN_KEY;
+    if (record.refusal) return record.refusal;
+    return this.clock.nowMs() < record.expiresAtMs ? record.principal : EXPIRED_KEY;
+  }
+
+  /** Once until a look-up succeeds again: an outage must not write a line for each refused call. */
+  private reportFailure(error: unknown): void {
+    if (!this.isFailing) this.logger.error(`keys cannot be looked up: ${String(error)}`);
+    this.isFailing = true;
+  }
+}

@@ -1,0 +1,79 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Pool, QueryConfig } from 'pg';
+import { Settings } from '../platform/config/settings';
+import { PG_POOL } from '../platform/database/pg-pool';
+import { API_KEY_ROWS, type ApiKeyRecord, type ApiKeyRow, recordOf } from './api-key-record';
+
+/** Most digests asked for in one statement, and most that may wait: what is beyond is refused, never queued. */
+const MAX_BATCH = 500;
+const MAX_WAITING = 10_000;
+
+/** Too many unknown keys at once: the caller is answered 503 instead of queued without end. */
+export class LookupOverloadedError extends Error {
+  override readonly name = 'LookupOverloadedError';
+}
+
+interface Waiting {
+  readonly digest: Buffer;
+  readonly answer: Promise<ApiKeyRecord | undefined>;
+  resolve(record: ApiKeyRecord | undefined): void;
+  reject(error: unknown): void;
+}
+
+/**
+ * Reads keys from Postgres by digest. One statement is under way at a time and carries everything that waits, so a flood
+ * of unknown keys costs one connection, however large it is. A call never joins a statement that started before it:
+ * what it gets is as fresh as a query of its own.
+ */
+@Injectable()
+export class ApiKeyLookup {
+  private waiting = new Map<string, Waiting>();
+  private isRunning = false;
+
+  constructor(
+    @Inject(PG_POOL) private readonly pool: Pool,
+    private readonly settings: Settings,
+  ) {}
+
+  /** Rejects where Postgres does not answer in time, or with LookupOverloadedError. */
+  find(digest: Buffer): Promise<ApiKeyRecord | undefined> {
+    const cacheKey = digest.toString('latin1');
+    const shared = this.waiting.get(cacheKey);
+    if (shared) return shared.answer;
+    if (this.waiting.size >= MAX_WAITING) return Promise.reject(new LookupOverloadedError());
+    const answer = new Promise<ApiKeyRecord | undefined>((resolve, reject) => {
+      this.waiting.set(cacheKey, { digest, resolve, reject });
+    });
+    if (!this.isRunning) void this.drain();
+    return answer;
+  }
+
+  private async drain(): Promise<void> {
+    this.isRunning = true;
+    while (this.waiting.size > 0) await this.run(this.takeBatch());
+    this.isRunning = false;
+  }
+
+  private takeBatch(): Map<string, Waiting> {
+    const batch = new Map([...this.waiting].slice(0, MAX_BATCH));
+    for (const cacheKey of batch.keys()) this.waiting.delete(cacheKey);
+    return batch;
+  }
+
+  private async run(batch: ReadonlyMap<string, Waiting>): Promise<void> {
+    try {
+      const digests = [...batch.values()].map(({ digest }) => digest);
+      const query: QueryConfig & { query_timeout: number } = {
+        name: 'api-keys-by-digest',
+        text: API_KEY_ROWS,
+        values: [digests],
+        query_timeout: this.settings.billingWaitMs,
+      };
+      const { rows } = await this.pool.query<ApiKeyRow>(query);
+      const records = new Map(rows.map((row) => [row.digest.toString('latin1'), recordOf(row)]));
+      for (const [cacheKey, waiting] of batch) waiting.resolve(records.get(cacheKey));
+    } catch (error) {
+      for (const waiting of batch.values()) waiting.reject(error);
+    }
+  }
+}
