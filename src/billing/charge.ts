@@ -1,0 +1,62 @@
+import type { FrozenPrice, TokenCounts } from '../catalogue/price';
+import type { NanoUsd } from '../kernel/money';
+import type { AdmittedHold } from '../quota/quota-store.port';
+
+/**
+ * A charge: PENDING while its hold is open, then COMMITTED or VOIDED, once.
+ *
+ *   (reserved) ─► PENDING ─► COMMITTED      settle: the full amount moves funding → revenue
+ *        │           └─────► VOIDED         every attempt failed, or the sweeper ended a dead process' charge
+ *        └─► COMMITTED | VOIDED             ended before its PENDING row was flushed: one row replaces both
+ *
+ * Ended charges never change; a mistake is corrected by a new, linked transaction.
+ */
+export type ChargeStatus = 'PENDING' | 'COMMITTED' | 'VOIDED';
+
+export type Channel = 'external' | 'internal';
+
+/** How tokens were counted, by precedence. */
+export type CountingMethod = 'usage' | 'tokenizer' | 'estimated';
+
+/** Everything decided at the reserve; settle, release, sweeper and rebuild look nothing up. */
+export interface FrozenCharge {
+  readonly hold: AdmittedHold;
+  /** Made by the gateway; unique per tenant. */
+  readonly traceId: string;
+  readonly channel: Channel;
+  readonly isStream: boolean;
+  readonly apiKeyId: string;
+  readonly apiKeyName: string;
+  /** As the client named it: what is priced. */
+  readonly model: string;
+  readonly price: FrozenPrice;
+}
+
+/** Who served it; names are copied, so that history survives the deletion of the upstream. */
+export interface ServedBy {
+  readonly upstreamId: string;
+  readonly upstreamName: string;
+  readonly providerName: string;
+}
+
+export interface Settlement {
+  readonly tokens: TokenCounts;
+  readonly method: CountingMethod;
+  /** Why the answer ended, such as `complete` or `client_left`. */
+  readonly endReason: string;
+  readonly servedBy: ServedBy;
+}
+
+export interface VoidReason {
+  /** Stable code such as `UPSTREAM_ERROR`. */
+  readonly reasonCode: string;
+  readonly endReason: string;
+  readonly servedBy?: ServedBy | undefined;
+}
+
+export interface SettledCharge {
+  readonly transactionId: string;
+  readonly amount: NanoUsd;
+  /** The wallet's posted balance after the batch that carried this charge. */
+  readonly posted: NanoUsd;
+}

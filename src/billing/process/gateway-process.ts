@@ -1,0 +1,85 @@
+import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { hostname } from 'node:os';
+import type { Pool } from 'pg';
+import { CLOCK, type Clock } from '../../kernel/clock';
+import { floorOfTime } from '../../kernel/ids';
+import { Settings } from '../../platform/config/settings';
+import { PG_POOL } from '../../platform/database/pg-pool';
+import { ProcessIdentity } from '../../platform/process/process-identity';
+import { Charges } from '../settlement/charges';
+
+/** A call opens its charge within this time of being given its trace id. */
+const OPENS_WITHIN_MS = 60_000;
+
+/**
+ * This process' row in gateway_process. Each beat raises a counter that the sweeper watches with its own clock, and says
+ * where this process' open charges begin. The row is there before the first reserve.
+ *
+ *   alive ─► ended    a drained process: nothing of it is open
+ *     └────► dead ─► swept    by the sweeper; a process that finds itself dead must stop charging
+ */
+@Injectable()
+export class GatewayProcess implements OnApplicationShutdown {
+  private readonly logger = new Logger(GatewayProcess.name);
+  private timer: NodeJS.Timeout | undefined;
+  private deathListener: () => void = () => undefined;
+
+  constructor(
+    @Inject(PG_POOL) private readonly pool: Pool,
+    @Inject(CLOCK) private readonly clock: Clock,
+    private readonly process: ProcessIdentity,
+    private readonly charges: Charges,
+    private readonly settings: Settings,
+  ) {}
+
+  /** Registers the process; rejects where Postgres does not take it (the boot stops). */
+  async register(): Promise<void> {
+    await this.pool.query(`insert into gateway_process (id, host, pid, oldest_open_id) values ($1, $2, $3, $4)`, [
+      this.process.id,
+      hostname(),
+      process.pid,
+      this.watermark(),
+    ]);
+    this.timer = setInterval(() => void this.beat(), this.settings.processBeatMs);
+  }
+
+  /** Called once when the sweeper of another process has declared this one dead. */
+  onDeath(listener: () => void): void {
+    this.deathListener = listener;
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    clearInterval(this.timer);
+    // What is still open stays for the sweeper; the row then simply stops beating.
+    if (this.charges.openCount > 0) return;
+    await this.pool
+      .query(`update gateway_process set status = 'ended' where id = $1 and status = 'alive'`, [this.process.id])
+      .catch((error: unknown) => {
+        this.logger.warn(`the end of this process was not recorded: ${String(error)}`);
+      });
+  }
+
+  private async beat(): Promise<void> {
+    try {
+      const { rowCount } = await this.pool.query(
+        `update gateway_process set beat = beat + 1, beat_at = now(), oldest_open_id = $2
+          where id = $1 and status = 'alive'`,
+        [this.process.id, this.watermark()],
+      );
+      if (rowCount === 0) {
+        clearInterval(this.timer);
+        this.logger.fatal('this process was declared dead: it ends its streams and stops');
+        this.deathListener();
+      }
+    } catch (error) {
+      this.logger.warn(`a beat was not written: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  /** Every charge that is open now, or opens until the next beat, has a trace id and an id ≥ this. */
+  private watermark(): string {
+    const recent = floorOfTime(this.clock.nowMs() - this.clock.offsetMs - OPENS_WITHIN_MS);
+    const oldest = this.charges.oldestOpenTraceId();
+    return oldest !== undefined && oldest < recent ? oldest : recent;
+  }
+}

@@ -1,0 +1,223 @@
+import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
+import type { Pool } from 'pg';
+import { nanoUsd, type NanoUsd } from '../../kernel/money';
+import { DATABASE_ACCESS, type DatabaseAccess } from '../../platform/database/pg-connection';
+import { createPgPool } from '../../platform/database/pg-pool';
+import { Metrics } from '../../platform/metrics/metrics';
+import type { AdmitRow, EndFields, EndRow } from './charge-rows';
+import { BatchLane } from './batch-lane';
+import { writeForward } from './write-forward';
+
+/** Streams send their first byte only after their row stands: a short window. */
+const STREAM_WINDOW_MS = 2;
+/**
+ * A whole body leaves only after its settle, so its PENDING row serves the sweeper alone: a call that ends within this
+ * time needs one row write instead of two.
+ */
+const BODY_WINDOW_MS = 25;
+const END_WINDOW_MS = 1;
+const MAX_BATCH = 500;
+/** Rows waiting in one lane before new charges are turned away; endings are bounded by the charges that were admitted. */
+const MAX_QUEUED = 20_000;
+const LOCK_TIMEOUT_MS = 250;
+const STATEMENT_MS = 10_000;
+
+export type AdmitOutcome = 'admitted' | 'fenced' | 'voided' | 'rejected';
+
+export type EndOutcome = 'committed' | 'voided' | 'already_committed' | 'already_voided' | 'fenced' | 'missing';
+
+export interface EndResult {
+  readonly outcome: EndOutcome;
+  readonly posted: NanoUsd;
+  readonly version: bigint;
+}
+
+/** One charge's PENDING row on its way; owned by the writer until it stands or was taken back. */
+export class PendingAdmission {
+  state: 'queued' | 'writing' | AdmitOutcome = 'queued';
+  private readonly settled = Promise.withResolvers<AdmitOutcome>();
+
+  constructor(readonly row: AdmitRow) {}
+
+  get done(): Promise<AdmitOutcome> {
+    return this.settled.promise;
+  }
+
+  finish(outcome: AdmitOutcome): void {
+    this.state = outcome;
+    this.settled.resolve(outcome);
+  }
+}
+
+interface EndItem {
+  readonly row: EndRow;
+  readonly resolve: (result: EndResult) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/**
+ * The group-commit writer of charges. Every row it was given is written, retried forward while Postgres is away; a row
+ * that Postgres will never take (SQLSTATE 22, 23) is split off by halves and refused alone. See README.md.
+ */
+@Injectable()
+export class ChargeWriter implements OnApplicationShutdown {
+  private readonly logger = new Logger(ChargeWriter.name);
+  private readonly pool: Pool;
+  private readonly streamAdmissions = this.admitLane(STREAM_WINDOW_MS);
+  private readonly bodyAdmissions = this.admitLane(BODY_WINDOW_MS);
+  private readonly endings = new BatchLane<EndItem>({
+    windowMs: END_WINDOW_MS,
+    maxBatch: MAX_BATCH,
+    write: (batch) => this.writeEndings(batch),
+  });
+  private readonly stopping = new AbortController();
+
+  constructor(
+    @Inject(DATABASE_ACCESS) access: DatabaseAccess,
+    private readonly metrics: Metrics,
+  ) {
+    this.pool = createPgPool(access, 4, { applicationName: 'tollgate-writer', statementMs: STATEMENT_MS });
+    this.pool.on('connect', (client) => {
+      client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`).catch((error: unknown) => {
+        this.logger.warn(`lock_timeout could not be set: ${String(error)}`);
+      });
+    });
+  }
+
+  get depth(): { readonly admissions: number; readonly endings: number } {
+    return {
+      admissions: this.streamAdmissions.depth + this.bodyAdmissions.depth,
+      endings: this.endings.depth,
+    };
+  }
+
+  /** Queues a PENDING row; undefined where the queue is full (the caller releases its hold). */
+  admit(row: AdmitRow): PendingAdmission | undefined {
+    const lane = row.is_stream ? this.streamAdmissions : this.bodyAdmissions;
+    if (lane.depth >= MAX_QUEUED) return undefined;
+    const admission = new PendingAdmission(row);
+    lane.push(admission);
+    return admission;
+  }
+
+  /**
+   * Ends a charge. Its PENDING row, if it has not left yet, is replaced by the final one; if it is on its way, it is
+   * awaited first. Resolves when the ending is committed (or found so); rejects only for a row Postgres never takes.
+   */
+  async end(admission: PendingAdmission, fields: EndFields): Promise<EndResult> {
+    const { row } = admission;
+    const lane = row.is_stream ? this.streamAdmissions : this.bodyAdmissions;
+    if (admission.state === 'queued' && lane.remove(admission)) {
+      admission.finish('admitted');
+      return this.write({ ...row, ...fields, is_new: true });
+    }
+    const outcome = admission.state === 'writing' ? await admission.done : admission.state;
+    // Fenced or rejected: no row stands, so the ending brings its own. A void is always taken, a commit is fenced again.
+    const isNew = outcome === 'fenced' || outcome === 'rejected';
+    if (isNew) return this.write({ ...row, ...fields, is_new: true });
+    const { id, tenant_id, credit_limit_nano_usd } = row;
+    return this.write({ id, tenant_id, credit_limit_nano_usd, ...fields, is_new: false });
+  }
+
+  /** Ends a charge of which only the row is known (sweeper, corrections). */
+  write(row: EndRow): Promise<EndResult> {
+    return new Promise((resolve, reject) => {
+      this.endings.push({ row, resolve, reject });
+    });
+  }
+
+  /** Resolves when everything queued is written; gives up what Postgres does not take within `withinMs`. */
+  async drain(withinMs: number): Promise<void> {
+    const giveUp = setTimeout(() => {
+      this.stopping.abort();
+    }, withinMs);
+    await Promise.all([this.streamAdmissions.drain(), this.bodyAdmissions.drain(), this.endings.drain()]);
+    clearTimeout(giveUp);
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.drain(STATEMENT_MS);
+    await this.pool.end();
+  }
+
+  private admitLane(windowMs: number): BatchLane<PendingAdmission> {
+    return new BatchLane<PendingAdmission>({
+      windowMs,
+      maxBatch: MAX_BATCH,
+      write: (batch) => this.writeAdmissions(batch),
+    });
+  }
+
+  private async writeAdmissions(batch: readonly PendingAdmission[]): Promise<void> {
+    for (const admission of batch) admission.state = 'writing';
+    await writeForward({
+      batch,
+      tenantOf: (admission) => admission.row.tenant_id,
+      signal: this.stopping.signal,
+      logger: this.logger,
+      write: async (rows) => {
+        const found = await this.call<{ id: string; status: string }>('billing_admit', rows.map((item) => item.row));
+        const statusOf = new Map(found.map((row) => [row.id, row.status]));
+        for (const admission of rows) {
+          const status = statusOf.get(admission.row.id);
+          if (status === 'PENDING' && admission.row.is_stream) this.metrics.billingStreamPendingCreated.inc();
+          admission.finish(status === 'PENDING' ? 'admitted' : status === undefined ? 'fenced' : 'voided');
+        }
+      },
+      refused: (admission, error) => {
+        this.metrics.billingDeductFailure('invalid_row');
+        this.logger.error(`Postgres refuses the PENDING row of charge ${admission.row.id}: ${String(error)}`);
+        admission.finish('rejected');
+      },
+    });
+  }
+
+  private async writeEndings(batch: readonly EndItem[]): Promise<void> {
+    const startedMs = performance.now();
+    await writeForward({
+      batch,
+      tenantOf: (item) => item.row.tenant_id,
+      signal: this.stopping.signal,
+      logger: this.logger,
+      write: async (items) => {
+        const found = await this.call<EndReply>('billing_end', items.map((item) => item.row));
+        const replyOf = new Map(found.map((reply) => [reply.id, reply]));
+        for (const item of items) {
+          const reply = replyOf.get(item.row.id);
+          if (reply) item.resolve(resultOf(reply));
+          else item.reject(new Error(`billing_end did not answer for charge ${item.row.id}`));
+        }
+      },
+      refused: (item, error) => {
+        this.metrics.billingDeductFailure('invalid_row');
+        this.logger.error(`Postgres refuses the ending of charge ${item.row.id}: ${String(error)}`);
+        item.reject(error);
+      },
+    });
+    this.metrics.billingDuration.observe((performance.now() - startedMs) / 1000);
+  }
+
+  private async call<R extends object>(name: 'billing_admit' | 'billing_end', rows: readonly object[]): Promise<R[]> {
+    const { rows: replies } = await this.pool.query<R>({
+      name,
+      text: `select * from ${name}($1::json)`,
+      values: [JSON.stringify(rows)],
+    });
+    return replies;
+  }
+}
+
+interface EndReply {
+  readonly id: string;
+  readonly outcome: EndOutcome;
+  readonly posted_nano_usd: string | null;
+  readonly version: string | null;
+}
+
+function resultOf(reply: EndReply): EndResult {
+  return {
+    outcome: reply.outcome,
+    posted: nanoUsd(reply.posted_nano_usd ?? '0'),
+    version: BigInt(reply.version ?? '0'),
+  };
+}
