@@ -80,7 +80,7 @@ export class ApiKeyAuthenticator implements OnModuleInit {
       return CANNOT_ASK;
     }
     this.isFailing = false;
-    if (wasLive && this.feed.isLive && changesBefore === this.changes) this.cache.remember(cacheKey, record);
+    if (wasLive && changesBefore === this.changes) this.cache.remember(cacheKey, record);
     return record ? this.judge(record, digest) : UNKNOWN_KEY;
   }
 

@@ -13,11 +13,14 @@ export class LookupOverloadedError extends Error {
   override readonly name = 'LookupOverloadedError';
 }
 
-interface Waiting {
-  readonly digest: Buffer;
-  readonly answer: Promise<ApiKeyRecord | undefined>;
+interface Waiter {
   resolve(record: ApiKeyRecord | undefined): void;
   reject(error: unknown): void;
+}
+
+interface Question {
+  readonly digest: Buffer;
+  readonly waiters: Waiter[];
 }
 
 /**
@@ -27,7 +30,7 @@ interface Waiting {
  */
 @Injectable()
 export class ApiKeyLookup {
-  private waiting = new Map<string, Waiting>();
+  private readonly questions = new Map<string, Question>();
   private isRunning = false;
 
   constructor(
@@ -38,11 +41,11 @@ export class ApiKeyLookup {
   /** Rejects where Postgres does not answer in time, or with LookupOverloadedError. */
   find(digest: Buffer): Promise<ApiKeyRecord | undefined> {
     const cacheKey = digest.toString('latin1');
-    const shared = this.waiting.get(cacheKey);
-    if (shared) return shared.answer;
-    if (this.waiting.size >= MAX_WAITING) return Promise.reject(new LookupOverloadedError());
+    const shared = this.questions.get(cacheKey);
+    if (!shared && this.questions.size >= MAX_WAITING) return Promise.reject(new LookupOverloadedError());
     const answer = new Promise<ApiKeyRecord | undefined>((resolve, reject) => {
-      this.waiting.set(cacheKey, { digest, resolve, reject });
+      if (shared) shared.waiters.push({ resolve, reject });
+      else this.questions.set(cacheKey, { digest, waiters: [{ resolve, reject }] });
     });
     if (!this.isRunning) void this.drain();
     return answer;
@@ -50,30 +53,33 @@ export class ApiKeyLookup {
 
   private async drain(): Promise<void> {
     this.isRunning = true;
-    while (this.waiting.size > 0) await this.run(this.takeBatch());
+    while (this.questions.size > 0) await this.run(this.takeBatch());
     this.isRunning = false;
   }
 
-  private takeBatch(): Map<string, Waiting> {
-    const batch = new Map([...this.waiting].slice(0, MAX_BATCH));
-    for (const cacheKey of batch.keys()) this.waiting.delete(cacheKey);
+  private takeBatch(): Map<string, Question> {
+    const batch = new Map([...this.questions].slice(0, MAX_BATCH));
+    for (const cacheKey of batch.keys()) this.questions.delete(cacheKey);
     return batch;
   }
 
-  private async run(batch: ReadonlyMap<string, Waiting>): Promise<void> {
+  private async run(batch: ReadonlyMap<string, Question>): Promise<void> {
     try {
-      const digests = [...batch.values()].map(({ digest }) => digest);
       const query: QueryConfig & { query_timeout: number } = {
         name: 'api-keys-by-digest',
         text: API_KEY_ROWS,
-        values: [digests],
+        values: [[...batch.values()].map(({ digest }) => digest)],
         query_timeout: this.settings.billingWaitMs,
       };
       const { rows } = await this.pool.query<ApiKeyRow>(query);
       const records = new Map(rows.map((row) => [row.digest.toString('latin1'), recordOf(row)]));
-      for (const [cacheKey, waiting] of batch) waiting.resolve(records.get(cacheKey));
+      for (const [cacheKey, { waiters }] of batch) {
+        for (const waiter of waiters) waiter.resolve(records.get(cacheKey));
+      }
     } catch (error) {
-      for (const waiting of batch.values()) waiting.reject(error);
+      for (const { waiters } of batch.values()) {
+        for (const waiter of waiters) waiter.reject(error);
+      }
     }
   }
 }

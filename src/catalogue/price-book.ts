@@ -1,0 +1,163 @@
+import { Inject, Injectable, type OnModuleInit } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
+import type { Pool } from 'pg';
+import { nanoUsd } from '../kernel/money';
+import { Singleflight } from '../kernel/singleflight';
+import { ChangeFeed } from '../platform/database/change-feed';
+import { PG_POOL } from '../platform/database/pg-pool';
+import { defaultProfile } from './default-profile';
+import type { FrozenPrice, ModelProfile } from './price';
+
+/** Model names come from clients: those that nobody prices are remembered too, and pushed out by use. */
+const MAX_MODELS = 10_000;
+/** Newest versions kept of one model; a call is priced at the present, so older ones are history. */
+const MAX_VERSIONS = 1_000;
+
+const UNSCALED_MULTIPLIER = 1_000_000n;
+
+interface PriceRow {
+  readonly id: string;
+  readonly effective_from: Date;
+  readonly input_uncached: string;
+  readonly input_cached: string;
+  readonly cache_write: string;
+  readonly output: string;
+  readonly reasoning: string;
+  readonly audio: string;
+  readonly image: string;
+  readonly per_request: string;
+}
+
+interface ProfileRow {
+  readonly is_reasoning: boolean;
+  readonly default_output_reserve_tokens: number;
+  readonly max_output_tokens: number | null;
+  readonly tokens_per_image: number;
+}
+
+interface PriceVersion {
+  readonly effectiveFromMs: number;
+  readonly price: FrozenPrice;
+}
+
+interface Entry {
+  /** Newest first. */
+  readonly versions: readonly PriceVersion[];
+  readonly profile: ModelProfile;
+}
+
+/**
+ * Prices and profiles by model: from memory while the change feed is live, from Postgres (once for all who ask at the
+ * same time) otherwise. Methods return a promise only where memory does not know; it rejects where Postgres does not answer.
+ */
+@Injectable()
+export class PriceBook implements OnModuleInit {
+  private readonly entries = new LRUCache<string, Entry>({ max: MAX_MODELS });
+  private readonly loads = new Singleflight<Entry>();
+  /** Counts changes: what was read before one of them is neither kept after it nor given to who asks after it. */
+  private changes = 0;
+
+  constructor(
+    @Inject(PG_POOL) private readonly pool: Pool,
+    private readonly feed: ChangeFeed,
+  ) {}
+
+  onModuleInit(): void {
+    const listener = {
+      changed: (model: string): void => {
+        this.changes += 1;
+        this.entries.delete(model);
+      },
+      lost: (): void => {
+        this.changes += 1;
+        this.entries.clear();
+      },
+    };
+    this.feed.subscribe('price', listener);
+    this.feed.subscribe('model_profile', listener);
+  }
+
+  /** The price in force at this instant, frozen for one call; undefined where the model has none (yet). */
+  priceOf(model: string, atMs: number): FrozenPrice | undefined | Promise<FrozenPrice | undefined> {
+    const entry = this.remembered(model);
+    return entry ? priceAt(entry, atMs) : this.load(model).then((loaded) => priceAt(loaded, atMs));
+  }
+
+  /** Never undefined: a model without a profile of its own has the defaults. */
+  profileOf(model: string): ModelProfile | Promise<ModelProfile> {
+    return this.remembered(model)?.profile ?? this.load(model).then(({ profile }) => profile);
+  }
+
+  private remembered(model: string): Entry | undefined {
+    return this.feed.isLive ? this.entries.get(model) : undefined;
+  }
+
+  private load(model: string): Promise<Entry> {
+    const changesBefore = this.changes;
+    const wasLive = this.feed.isLive;
+    return this.loads.run(`${changesBefore}:${model}`, async () => {
+      const entry = await this.read(model);
+      if (wasLive && changesBefore === this.changes) this.entries.set(model, entry);
+      return entry;
+    });
+  }
+
+  private async read(model: string): Promise<Entry> {
+    const [prices, profiles] = await Promise.all([
+      this.pool.query<PriceRow>({ name: 'prices-of-model', text: PRICES_OF_MODEL, values: [model] }),
+      this.pool.query<ProfileRow>({ name: 'profile-of-model', text: PROFILE_OF_MODEL, values: [model] }),
+    ]);
+    const [profile] = profiles.rows;
+    return {
+      versions: prices.rows.map(versionOf),
+      profile: profile ? profileFrom(model, profile) : defaultProfile(model),
+    };
+  }
+}
+
+const PRICES_OF_MODEL = `
+select id, effective_from,
+       input_uncached_nano_usd_per_mtok as input_uncached, input_cached_nano_usd_per_mtok as input_cached,
+       cache_write_nano_usd_per_mtok as cache_write, output_nano_usd_per_mtok as output,
+       reasoning_nano_usd_per_mtok as reasoning, audio_nano_usd_per_mtok as audio,
+       image_nano_usd_per_mtok as image, per_request_nano_usd as per_request
+  from price where model = $1
+ order by effective_from desc, id desc limit ${MAX_VERSIONS}`;
+
+const PROFILE_OF_MODEL = `
+select is_reasoning, default_output_reserve_tokens, max_output_tokens, tokens_per_image
+  from model_profile where model = $1`;
+
+function priceAt(entry: Entry, atMs: number): FrozenPrice | undefined {
+  return entry.versions.find(({ effectiveFromMs }) => effectiveFromMs <= atMs)?.price;
+}
+
+function versionOf(row: PriceRow): PriceVersion {
+  return {
+    effectiveFromMs: row.effective_from.getTime(),
+    price: {
+      version: row.id,
+      perMillionTokens: {
+        inputUncached: BigInt(row.input_uncached),
+        inputCached: BigInt(row.input_cached),
+        cacheWrite: BigInt(row.cache_write),
+        output: BigInt(row.output),
+        reasoning: BigInt(row.reasoning),
+        audio: BigInt(row.audio),
+        image: BigInt(row.image),
+      },
+      perRequestNanoUsd: nanoUsd(row.per_request),
+      multiplierMillionths: UNSCALED_MULTIPLIER,
+    },
+  };
+}
+
+function profileFrom(model: string, row: ProfileRow): ModelProfile {
+  return {
+    model,
+    isReasoning: row.is_reasoning,
+    defaultOutputReserveTokens: row.default_output_reserve_tokens,
+    maxOutputTokens: row.max_output_tokens,
+    tokensPerImage: row.tokens_per_image,
+  };
+}
