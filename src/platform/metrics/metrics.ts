@@ -1,0 +1,115 @@
+import { Injectable } from '@nestjs/common';
+import { Registry } from 'prom-client';
+import {
+  counter,
+  CounterFamily,
+  gauge,
+  GaugeFamily,
+  histogram,
+  HistogramFamily,
+  RequestCounter,
+  type Description,
+} from './metric-families';
+
+/** Seconds. The hot path is expected in milliseconds, a model's first token in seconds. */
+const FAST_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
+const SLOW_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120];
+
+/**
+ * Everything the product measures, by its exact name; dashboards and alerts are built on these. A field is a prepared
+ * child (`inc()`, `observe(seconds)`, `set(value)`) or a family (`of(label)` gives the child).
+ */
+@Injectable()
+export class Metrics {
+  readonly registry = new Registry();
+
+  readonly quotaCheckPassed = counter(this.named('quota_check_passed_total', 'Reservations admitted.'));
+  readonly quotaCheckFailed = new CounterFamily(
+    this.named('quota_check_failed_total', 'Reservations refused, by error code.'),
+    'reason',
+  );
+  readonly quotaCheckSeconds = histogram(
+    this.named('quota_check_duration_seconds', 'From asking for a hold to its answer.'),
+    FAST_S,
+  );
+
+  readonly billingDeductSuccess = counter(this.named('billing_deduct_success_total', 'Charges committed.'));
+  readonly billingDeductFailure = new CounterFamily(
+    this.named('billing_deduct_failure_total', 'Charges that could not be written when they should have been.'),
+    'reason',
+  );
+  readonly billingSeconds = histogram(
+    this.named('billing_duration_seconds', 'From asking for a settle to its commit.'),
+    FAST_S,
+  );
+  readonly billingIdempotentHit = counter(
+    this.named('billing_idempotent_hit_total', 'Charges that were found written already.'),
+  );
+  readonly billingStreamPendingCreated = counter(
+    this.named('billing_stream_pending_created_total', 'Streams whose PENDING row became durable.'),
+  );
+  readonly billingStreamCommitted = counter(
+    this.named('billing_stream_committed_total', 'Streams whose charge was committed.'),
+  );
+  readonly billingStreamFailed = counter(
+    this.named('billing_stream_failed_total', 'Streams whose charge was voided or could not be written.'),
+  );
+  readonly streamTokenCalculation = new CounterFamily(
+    this.named('stream_token_calculation_total', 'How tokens of a stream were counted: usage, tokenizer, estimated.'),
+    'method',
+  );
+  readonly answersBeforeSettle = counter(
+    this.named('tollgate_answers_before_settle_total', 'Answers completed before their settle was committed.'),
+  );
+
+  readonly redisLuaSeconds = new HistogramFamily(
+    this.named('redis_lua_duration_seconds', 'Round trip of a script.'),
+    'script',
+    FAST_S,
+  );
+
+  readonly requests = new RequestCounter(
+    this.named('tollgate_requests_total', 'Requests answered, by route and status.'),
+  );
+  readonly requestsInFlight = gauge(this.named('tollgate_requests_in_flight', 'Requests being answered.'));
+  readonly ttftSeconds = histogram(
+    this.named('tollgate_ttft_seconds', 'From a request to its first byte of answer.'),
+    SLOW_S,
+  );
+  readonly upstreamAttempts = new CounterFamily(
+    this.named('tollgate_upstream_attempts_total', 'Attempts at an upstream, by how they ended.'),
+    'outcome',
+  );
+  readonly requestLogDropped = counter(
+    this.named('tollgate_request_log_dropped_total', 'Request log rows dropped because their queue was full.'),
+  );
+
+  readonly holdsOpen = gauge(this.named('tollgate_holds_open', 'Holds of this process that have not ended.'));
+  readonly holdOldestSeconds = gauge(
+    this.named('tollgate_hold_oldest_seconds', 'Age of the oldest of them; 0 for none.'),
+  );
+  readonly writerQueueDepth = new GaugeFamily(
+    this.named('tollgate_writer_queue_depth', 'Entries waiting in a bounded queue.'),
+    'queue',
+  );
+  readonly invariantViolations = gauge(
+    this.named('tollgate_invariant_violations', 'Violations that the last check of the invariants found.'),
+  );
+
+  private readonly samplers: (() => void)[] = [];
+
+  /** Runs `sample` before each scrape: for gauges that are read rather than counted. Must be quick and synchronous. */
+  beforeScrape(sample: () => void): void {
+    this.samplers.push(sample);
+  }
+
+  /** The exposition text of everything, with the content type of its format. */
+  async scrape(): Promise<{ readonly contentType: string; readonly text: string }> {
+    for (const sample of this.samplers) sample();
+    return { contentType: this.registry.contentType, text: await this.registry.metrics() };
+  }
+
+  private named(name: string, help: string): Description {
+    return { registry: this.registry, name, help };
+  }
+}
