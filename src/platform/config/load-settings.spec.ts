@@ -1,4 +1,3 @@
-import 'reflect-metadata';
 import { loadDatabaseUrl, loadSettings, SettingsError } from './load-settings';
 import { clockOf } from './settings.module';
 
