@@ -1,0 +1,33 @@
+import { join } from 'node:path';
+import { freePort } from '../../../src/platform/embedded/free-port';
+import { startChild } from '../child';
+import { type MockUpstream } from '../mock-upstream';
+import { type Subject } from './subject';
+
+/** floor and fastify: one program each, beside this file. */
+export async function startPassThrough(
+  name: 'floor' | 'fastify',
+  mock: MockUpstream,
+  folder: string,
+  core: number,
+): Promise<Subject> {
+  const port = await freePort(18_100);
+  const child = await startChild(process.execPath, [join(__dirname, `${name}-program.js`)], {
+    core,
+    env: { PATH: process.env.PATH, NODE_ENV: 'production', PORT: String(port), UPSTREAM_ORIGIN: mock.url },
+    logFile: join(folder, `${name}.log`),
+    readyLine: /listening/,
+  });
+  return {
+    name,
+    pid: child.pid,
+    target: (scenario) => ({
+      url: `http://127.0.0.1:${port}/${scenario.name}/v1/chat/completions`,
+      authorization: 'Bearer sk-client',
+      body: scenario.requestBody,
+    }),
+    helpersCpuMicros: () => ({}),
+    prove: () => Promise.resolve(undefined),
+    stop: () => child.stop(),
+  };
+}
