@@ -4,6 +4,7 @@ import { chmodSync, chownSync, existsSync, mkdirSync, readFileSync, rmSync, writ
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { promisify } from 'node:util';
+import { Client } from 'pg';
 import { freePort } from './free-port';
 import { identify, stopByRecord, stopOrphan, worksInFolder } from './process-identity';
 import { lastLines, type ServerProcess, startServerProcess } from './server-process';
@@ -32,6 +33,7 @@ export interface EmbeddedPostgres {
 }
 
 const SUPERUSER = 'tollgate';
+const DATABASE = 'tollgate';
 const STOP_SIGNALS = [
   ['SIGINT', 10_000],
   ['SIGQUIT', 5_000],
@@ -53,8 +55,10 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
     const port = await freePort(options.port);
     const server = launch(options, cluster, port);
     if (await isReady(server, cluster)) {
+      const serverUrl = `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}`;
+      await ensureDatabase(serverUrl);
       return {
-        url: `postgres://${SUPERUSER}:${password}@127.0.0.1:${port}/tollgate`,
+        url: `${serverUrl}/${DATABASE}`,
         port,
         pid: server.pid,
         process: server,
@@ -160,6 +164,17 @@ async function isReady(server: ServerProcess, cluster: string): Promise<boolean>
     await delay(10);
   }
   return false;
+}
+
+async function ensureDatabase(serverUrl: string): Promise<void> {
+  const client = new Client({ connectionString: `${serverUrl}/postgres` });
+  await client.connect();
+  try {
+    const { rowCount } = await client.query('select from pg_database where datname = $1', [DATABASE]);
+    if (rowCount === 0) await client.query(`create database ${DATABASE}`);
+  } finally {
+    await client.end();
+  }
 }
 
 function identityOf(user: ServerUser | undefined): { uid?: number; gid?: number } {

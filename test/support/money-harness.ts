@@ -1,0 +1,146 @@
+import { Test, type TestingModule } from '@nestjs/testing';
+import { randomUUID } from 'node:crypto';
+import type { Pool } from 'pg';
+import type { FrozenCharge, Settlement } from '../../src/billing/charge';
+import { BillingModule } from '../../src/billing/billing.module';
+import { GatewayProcess } from '../../src/billing/process/gateway-process';
+import { LedgerService } from '../../src/billing/ledger/ledger.service';
+import { Charges, type OpenCharge } from '../../src/billing/settlement/charges';
+import { NO_TOKENS, type FrozenPrice } from '../../src/catalogue/price';
+import { newId } from '../../src/kernel/ids';
+import { type NanoUsd, nanoUsd, ZERO_NANO_USD } from '../../src/kernel/money';
+import type { Settings } from '../../src/platform/config/settings';
+import { SettingsModule } from '../../src/platform/config/settings.module';
+import { PG_POOL } from '../../src/platform/database/pg-pool';
+import { MetricsModule } from '../../src/platform/metrics/metrics.module';
+import { RedisConnection } from '../../src/platform/redis/redis-connection';
+import { EpochAuthority } from '../../src/quota/epoch-authority';
+import { QUOTA_STORE, type QuotaStore, type ReserveOutcome, type TenantLimits } from '../../src/quota/quota-store.port';
+import { SyncModule } from '../../src/sync/sync.module';
+import { testSettings } from './test-settings';
+
+/** One process' worth of the money path on real servers: quota, ledger, writer, sweeper. */
+export interface MoneyProcess {
+  readonly module: TestingModule;
+  readonly store: QuotaStore;
+  readonly charges: Charges;
+  readonly ledger: LedgerService;
+  readonly pool: Pool;
+  readonly redis: RedisConnection;
+  close(): Promise<void>;
+}
+
+export async function startMoneyProcess(overrides: Partial<Settings>): Promise<MoneyProcess> {
+  const module = await Test.createTestingModule({
+    imports: [SettingsModule.register(testSettings(overrides)), MetricsModule, BillingModule, SyncModule],
+  }).compile();
+  module.useLogger(false);
+  const redis = module.get(RedisConnection);
+  await redis.open((server) => module.get(EpochAuthority).checkServer(server));
+  await module.get(GatewayProcess).register();
+  await module.init();
+  return {
+    module,
+    store: module.get<QuotaStore>(QUOTA_STORE),
+    charges: module.get(Charges),
+    ledger: module.get(LedgerService),
+    pool: module.get<Pool>(PG_POOL),
+    redis,
+    close: () => module.close(),
+  };
+}
+
+export interface TestTenant {
+  readonly limits: TenantLimits;
+}
+
+/** A tenant with its accounts and a posted balance, straight in the database and the ledger. */
+export async function createTenant(
+  process: MoneyProcess,
+  balance: NanoUsd,
+  overrides: Partial<Omit<TenantLimits, 'tenantId'>> = {},
+): Promise<TenantLimits> {
+  const limits: TenantLimits = {
+    tenantId: newId(),
+    timezone: 'UTC',
+    creditLimit: ZERO_NANO_USD,
+    dailyQuota: null,
+    monthlyQuota: null,
+    ...overrides,
+  };
+  await process.pool.query(`insert into tenant (id, name, timezone) values ($1, 'test', $2)`, [
+    limits.tenantId,
+    limits.timezone,
+  ]);
+  await process.pool.query(
+    `insert into ledger_account (id, tenant_id, name, posted_nano_usd, credit_limit_nano_usd)
+       values ($1, $3, 'wallet', 0, $4), ($2, $3, 'overrun', 0, 0)`,
+    [newId(), newId(), limits.tenantId, limits.creditLimit.toString()],
+  );
+  if (balance !== 0n) await adjust(process, limits.tenantId, balance);
+  return limits;
+}
+
+export async function adjust(process: MoneyProcess, tenantId: string, amount: NanoUsd): Promise<void> {
+  await process.ledger.adjust({
+    tenantId,
+    amount,
+    reasonCode: 'TEST',
+    description: 'test',
+    idempotencyKey: randomUUID(),
+    actor: 'test',
+  });
+}
+
+/** Each output token costs exactly one nano-USD. */
+export const ONE_NANO_A_TOKEN: FrozenPrice = {
+  version: '1',
+  perMillionTokens: {
+    inputUncached: 1_000_000n,
+    inputCached: 1_000_000n,
+    cacheWrite: 1_000_000n,
+    output: 1_000_000n,
+    reasoning: 1_000_000n,
+    audio: 1_000_000n,
+    image: 1_000_000n,
+  },
+  perRequestNanoUsd: ZERO_NANO_USD,
+  multiplierMillionths: 1_000_000n,
+};
+
+export function reserve(process: MoneyProcess, limits: TenantLimits, amount: bigint): Promise<ReserveOutcome> {
+  return process.store.reserve({ holdId: newId(), limits, amount: nanoUsd(amount) });
+}
+
+/** Reserves and opens a charge; throws where the reservation is refused. */
+export async function openCharge(
+  process: MoneyProcess,
+  limits: TenantLimits,
+  amount: bigint,
+  isStream = true,
+): Promise<OpenCharge> {
+  const outcome = await reserve(process, limits, amount);
+  if (!outcome.admitted) throw new Error(`refused: ${outcome.refusal.code}`);
+  const frozen: FrozenCharge = {
+    hold: outcome.hold,
+    traceId: newId(),
+    channel: 'external',
+    isStream,
+    apiKeyId: newId(),
+    apiKeyName: 'test key',
+    model: 'test-model',
+    price: ONE_NANO_A_TOKEN,
+  };
+  const charge = process.charges.begin(frozen, limits);
+  if ('code' in charge) throw new Error(`refused: ${charge.code}`);
+  return charge;
+}
+
+export function outputOf(tokens: number): Settlement {
+  return {
+    tokens: { ...NO_TOKENS, output: tokens },
+    method: 'usage',
+    endReason: 'complete',
+    servedBy: { upstreamId: newId(), upstreamName: 'test upstream', providerName: 'test provider' },
+  };
+}
