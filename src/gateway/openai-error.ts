@@ -27,7 +27,9 @@ const LONGEST_RETRY_WAIT_MS = 60_000;
 export function renderOpenAiError(refusal: Refusal, locale: Locale, nowMs: number): RenderedError {
   const spec = ERROR_SPECS[refusal.code];
   const waitMs = waitOf(refusal, nowMs);
-  const shouldRetry = spec.retryable && (waitMs ?? 0) <= LONGEST_RETRY_WAIT_MS;
+  // A window that ends soon is worth waiting for, though the refusal itself is not one to repeat at once.
+  const isWorthIt = spec.retryable || refusal.windowResetsAt !== undefined;
+  const shouldRetry = isWorthIt && (waitMs ?? 0) <= LONGEST_RETRY_WAIT_MS;
   return {
     status: refusalStatus(refusal),
     headers: {

@@ -1,0 +1,48 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { NestApplicationOptions } from '@nestjs/common';
+import { NestFactory } from '@nestjs/core';
+import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { Logger } from 'nestjs-pino';
+import { AppModule } from './app.module';
+import { ErrorFilter } from './gateway/error.filter';
+import { createHttpAdapter, refuseWhileDraining, type SocketLimits } from './gateway/http/http-adapter';
+import { CLOCK, type Clock } from './kernel/clock';
+import { findProjectRoot } from './platform/config/project-root';
+import { Settings } from './platform/config/settings';
+import { serveApiDocs } from './platform/http/api-docs';
+import { Drain } from './platform/http/drain';
+import { RouteBook } from './platform/http/route-book';
+
+/** The gateway, ready to listen. Database checked and migrated; what stands in the way is thrown, BootError in words. */
+export async function createGateway(
+  settings: Settings,
+  limits: SocketLimits = socketLimits(settings),
+): Promise<NestFastifyApplication> {
+  const routes = new RouteBook();
+  const adapter = createHttpAdapter(limits, routes);
+  const options: NestApplicationOptions = { bodyParser: false, bufferLogs: true, abortOnError: false };
+  const app = await NestFactory.create<NestFastifyApplication>(AppModule.register(settings), adapter, options);
+  app.useLogger(app.get(Logger));
+  app.useGlobalFilters(new ErrorFilter(app.get<Clock>(CLOCK), routes));
+  refuseWhileDraining(adapter, app.get(Drain));
+  if (settings.showsDocs) serveApiDocs(app, productVersion());
+  await app.init();
+  return app;
+}
+
+function socketLimits(settings: Settings): SocketLimits {
+  return {
+    headersMs: 15_000,
+    requestMs: 120_000,
+    keepAliveMs: 75_000,
+    // An upstream may think for its whole time before the first byte of a long answer.
+    silenceMs: settings.upstreamTotalMs + 60_000,
+    checkMs: 1_000,
+  };
+}
+
+function productVersion(): string {
+  const { version } = JSON.parse(readFileSync(join(findProjectRoot(), 'package.json'), 'utf8')) as { version: string };
+  return version;
+}

@@ -1,0 +1,78 @@
+import { Catch, HttpException, Logger, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Clock } from '../kernel/clock';
+import { refuse, RefusalError, type Refusal } from '../kernel/errors';
+import { BODY_LIMIT_BYTES } from '../platform/http/body-parser';
+import type { RouteBook } from '../platform/http/route-book';
+import { localeOf } from '../platform/i18n/render-message';
+import { renderOpenAiError } from './openai-error';
+
+/** Turns whatever was thrown into an error a caller can act upon. What nobody expected is logged here, once. */
+@Catch()
+export class ErrorFilter implements ExceptionFilter {
+  private readonly logger = new Logger(ErrorFilter.name);
+
+  constructor(
+    private readonly clock: Clock,
+    private readonly routes: RouteBook,
+  ) {}
+
+  catch(exception: unknown, host: ArgumentsHost): void {
+    const http = host.switchToHttp();
+    const request = http.getRequest<FastifyRequest>();
+    const reply = http.getResponse<FastifyReply>();
+    const refusal = this.refusalOf(exception, request);
+    if (refusal.code === 'INTERNAL_ERROR') this.log(exception, request);
+    if (reply.sent) return;
+    const { status, headers, body } = renderOpenAiError(
+      refusal,
+      localeOf(request.headers['accept-language']),
+      this.clock.nowMs(),
+    );
+    void reply.status(status).headers(headers).send(body);
+  }
+
+  private refusalOf(exception: unknown, request: FastifyRequest): Refusal {
+    if (exception instanceof RefusalError) return exception.refusal;
+    const status = statusOf(exception);
+    if (status === undefined || status < 400 || status >= 500) return refuse('INTERNAL_ERROR');
+    const byStatus = new Map<number, () => Refusal>([
+      [404, () => this.nothingThere(request)],
+      [413, () => refuse('BODY_TOO_LARGE', { values: { limit: BODY_LIMIT_BYTES } })],
+      [415, () => refuse('UNSUPPORTED_MEDIA_TYPE', { param: 'content-type' })],
+    ]);
+    return byStatus.get(status)?.() ?? refuse('INVALID_REQUEST', { status, values: { reason: reasonOf(exception) } });
+  }
+
+  private nothingThere(request: FastifyRequest): Refusal {
+    const path = request.url.split('?', 1)[0] ?? '';
+    const allowed = this.routes.methodsAt(path);
+    if (allowed.length === 0) return refuse('NOT_FOUND', { values: { what: `${request.method} ${path}` } });
+    return refuse('METHOD_NOT_ALLOWED', { values: { method: request.method, allowed: allowed.join(', ') } });
+  }
+
+  private log(exception: unknown, request: FastifyRequest): void {
+    const err = exception instanceof Error ? exception : new Error('something that is no Error was thrown');
+    this.logger.error(
+      { err, traceId: request.id, method: request.method, route: request.routeOptions.url },
+      'a request failed inside the gateway',
+    );
+  }
+}
+
+/** Of Nest's exceptions and of Fastify's own errors, which are 4xx about the request. */
+function statusOf(exception: unknown): number | undefined {
+  if (exception instanceof HttpException) return exception.getStatus();
+  if (!(exception instanceof Error) || !('code' in exception) || !('statusCode' in exception)) return undefined;
+  const isFastifys = typeof exception.code === 'string' && exception.code.startsWith('FST_');
+  return isFastifys && typeof exception.statusCode === 'number' ? exception.statusCode : undefined;
+}
+
+function reasonOf(exception: unknown): string {
+  const answer: unknown = exception instanceof HttpException ? exception.getResponse() : undefined;
+  const message: unknown =
+    typeof answer === 'object' && answer !== null && 'message' in answer ? answer.message : answer;
+  if (Array.isArray(message)) return message.map(String).join('; ');
+  if (typeof message === 'string') return message;
+  return exception instanceof Error ? exception.message : 'the request was refused';
+}

@@ -1,0 +1,15 @@
+import { Module } from '@nestjs/common';
+import { TerminusModule } from '@nestjs/terminus';
+import { RedisModule } from '../platform/redis/redis.module';
+import { DatabaseCheck } from './database.check';
+import { HealthController } from './health.controller';
+import { LuaScriptsCheck } from './lua-scripts.check';
+import { RedisCheck } from './redis.check';
+
+/** Probes: live, ready, and everything. Who owns a connection logs its loss; a failed probe is no news of its own. */
+@Module({
+  imports: [TerminusModule.forRoot({ logger: false }), RedisModule],
+  controllers: [HealthController],
+  providers: [DatabaseCheck, RedisCheck, LuaScriptsCheck],
+})
+export class HealthModule {}

@@ -1,0 +1,67 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify';
+import { refuse, RefusalError } from '../../kernel/errors';
+import { jsonDepthExceeds } from './json-depth';
+
+/** Of a request body on the data plane. */
+export const BODY_LIMIT_BYTES = 32 * 1024 * 1024;
+/** Of a request body on the control plane: nothing there is large. */
+export const CONTROL_PLANE_BODY_LIMIT_BYTES = 1024 * 1024;
+const CONTROL_PLANE_JSON_DEPTH = 32;
+
+type Parse = (request: FastifyRequest, body: Buffer, done: (error: Error | null, body?: unknown) => void) => void;
+
+/**
+ * One parser for every content type. Under /v1 the body is left as the Buffer that arrived: what is priced there is what
+ * is sent on, and the handler parses once. Elsewhere it becomes a JSON value. Judged by the matched route, not by the
+ * URL, which may be spelled with escapes.
+ */
+export function parseBodies(fastify: FastifyInstance): void {
+  const controlPlaneJson = controlPlaneParser(fastify);
+  fastify.removeAllContentTypeParsers();
+  fastify.addContentTypeParser<Buffer>('*', { parseAs: 'buffer' }, (request, body, done) => {
+    const route = request.routeOptions.url;
+    if (route === undefined) {
+      done(null);
+      return;
+    }
+    const refusal = refusesEncoding(request);
+    if (refusal) done(new RefusalError(refusal));
+    else if (route === '/v1' || route.startsWith('/v1/')) done(null, body);
+    else controlPlaneJson(request, body, done);
+  });
+}
+
+function refusesEncoding(request: FastifyRequest): ReturnType<typeof refuse> | undefined {
+  const type = request.headers['content-type'];
+  const encoding = request.headers['content-encoding'];
+  if (encoding !== undefined && encoding !== 'identity') {
+    return refuse('UNSUPPORTED_MEDIA_TYPE', { param: 'content-encoding', values: { received: encoding } });
+  }
+  if (type === undefined || type.toLowerCase().includes('json')) return undefined;
+  return refuse('UNSUPPORTED_MEDIA_TYPE', { param: 'content-type', values: { received: type } });
+}
+
+function controlPlaneParser(fastify: FastifyInstance): Parse {
+  // Fastify's own parser refuses __proto__ and constructor.prototype, which plain JSON.parse would let through.
+  const parse = fastify.getDefaultJsonParser('error', 'error');
+  const invalid = (reason: string): RefusalError => new RefusalError(refuse('INVALID_REQUEST', { values: { reason } }));
+  return (request, body, done) => {
+    if (body.length > CONTROL_PLANE_BODY_LIMIT_BYTES) {
+      done(new RefusalError(refuse('BODY_TOO_LARGE', { values: { limit: CONTROL_PLANE_BODY_LIMIT_BYTES } })));
+      return;
+    }
+    // A POST that needs no body often comes with a content type all the same.
+    if (body.length === 0) {
+      done(null);
+      return;
+    }
+    if (jsonDepthExceeds(body, CONTROL_PLANE_JSON_DEPTH)) {
+      done(invalid(`the body nests deeper than ${CONTROL_PLANE_JSON_DEPTH} levels`));
+      return;
+    }
+    void parse(request, body.toString('utf8'), (error, value) => {
+      if (error) done(invalid('the body is not valid JSON, or names __proto__ or constructor'));
+      else done(null, value);
+    });
+  };
+}

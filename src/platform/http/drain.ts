@@ -1,0 +1,84 @@
+import { Injectable } from '@nestjs/common';
+
+export interface DrainTiming {
+  /** From failing readiness to refusing new requests: load balancers look away in this time. */
+  readonly graceMs: number;
+  /** How long running requests may still take. */
+  readonly deadlineMs: number;
+  /** How long cut streams may take to be settled. */
+  readonly settleMs: number;
+}
+
+/**
+ * The way out of service, so that nothing is lost on it.
+ *
+ *   serving ── begin ──► draining (not ready, still answers) ── graceMs ──► refusing (503)
+ *           ── none in flight, or deadlineMs ──► cut (streams end and settle by what was delivered) ── settleMs ──► done
+ */
+@Injectable()
+export class Drain {
+  private stage: 'serving' | 'draining' | 'refusing' = 'serving';
+  private count = 0;
+  private readonly deadlineListeners = new Set<() => void>();
+  private wakeWaiter: (() => void) | undefined;
+
+  /** Whether this process is on its way out: it is not ready. */
+  get isDraining(): boolean {
+    return this.stage !== 'serving';
+  }
+
+  /** Whether a new request is answered with SHUTTING_DOWN. */
+  get refusesNew(): boolean {
+    return this.stage === 'refusing';
+  }
+
+  get inFlight(): number {
+    return this.count;
+  }
+
+  /** Counts a request in; what it returns counts it out, once, however often it is called. */
+  enter(): () => void {
+    this.count += 1;
+    let hasLeft = false;
+    return () => {
+      if (hasLeft) return;
+      hasLeft = true;
+      this.count -= 1;
+      if (this.count === 0) this.wakeWaiter?.();
+    };
+  }
+
+  /** `cut` is called when running requests have had their time. Returns what takes the listener back. */
+  onDeadline(cut: () => void): () => void {
+    this.deadlineListeners.add(cut);
+    return () => void this.deadlineListeners.delete(cut);
+  }
+
+  /** Goes the whole way; resolves with the number of requests that were still running at its end. Called once. */
+  async run({ graceMs, deadlineMs, settleMs }: DrainTiming): Promise<number> {
+    if (this.stage !== 'serving') throw new Error('the drain runs already');
+    this.stage = 'draining';
+    if (graceMs > 0) await this.waitFor(graceMs);
+    this.stage = 'refusing';
+    if (this.count > 0) await this.untilIdle(deadlineMs);
+    for (const cut of [...this.deadlineListeners]) cut();
+    if (this.count > 0) await this.untilIdle(settleMs);
+    return this.count;
+  }
+
+  private async untilIdle(atMostMs: number): Promise<void> {
+    await Promise.race([
+      this.waitFor(atMostMs),
+      new Promise<void>((resolve) => {
+        this.wakeWaiter = resolve;
+      }),
+    ]);
+    this.wakeWaiter = undefined;
+  }
+
+  private waitFor(durationMs: number): Promise<void> {
+    return new Promise((resolve) => {
+      setTimeout(resolve, durationMs).unref();
+    });
+  }
+}
