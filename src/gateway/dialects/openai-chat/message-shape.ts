@@ -1,0 +1,61 @@
+import { type Refusal } from '../../../kernel/errors';
+import { invalid } from './invalid-request';
+import { isAbsent, isArray, isObject, type JsonObject } from './json-value';
+
+/** What the messages carry beside text, for the estimate. */
+export interface MessageMeasure {
+  images: number;
+  /** Length of `data:` URLs of images: they are priced by the image, not by the byte. */
+  imageDataUrlBytes: number;
+}
+
+/**
+ * Checks only what Tollgate itself relies on (shapes of messages, contents, parts and tool calls); everything else is the
+ * provider's to judge. Adds what it sees to `measure`.
+ */
+export function checkMessages(messages: unknown, measure: MessageMeasure): Refusal | undefined {
+  if (!isArray(messages)) return invalid('messages', 'must be an array');
+  if (messages.length === 0) return invalid('messages', 'must not be empty');
+  for (let index = 0; index < messages.length; index++) {
+    const refusal = checkMessage(messages[index], index, measure);
+    if (refusal) return refusal;
+  }
+  return undefined;
+}
+
+function checkMessage(message: unknown, index: number, measure: MessageMeasure): Refusal | undefined {
+  if (!isObject(message)) return invalid(`messages[${index}]`, 'must be an object');
+  if (typeof message.role !== 'string') return invalid(`messages[${index}].role`, 'must be a string');
+  const content = message.content;
+  if (typeof content !== 'string' && !isAbsent(content)) {
+    if (!isArray(content)) return invalid(`messages[${index}].content`, 'must be a string or an array of parts');
+    for (let part = 0; part < content.length; part++) {
+      const refusal = checkPart(content[part], `messages[${index}].content[${part}]`, measure);
+      if (refusal) return refusal;
+    }
+  }
+  const toolCalls = message.tool_calls;
+  if (isAbsent(toolCalls)) return undefined;
+  if (!isArray(toolCalls)) return invalid(`messages[${index}].tool_calls`, 'must be an array');
+  const odd = toolCalls.findIndex((call) => !isObject(call));
+  return odd < 0 ? undefined : invalid(`messages[${index}].tool_calls[${odd}]`, 'must be an object');
+}
+
+function checkPart(part: unknown, path: string, measure: MessageMeasure): Refusal | undefined {
+  if (!isObject(part)) return invalid(path, 'must be an object');
+  if (typeof part.type !== 'string') return invalid(`${path}.type`, 'must be a string');
+  if (part.type === 'text' && typeof part.text !== 'string') return invalid(`${path}.text`, 'must be a string');
+  if (part.type !== 'image_url') return undefined;
+  const url = imageUrlOf(part);
+  if (url === undefined) return invalid(`${path}.image_url.url`, 'must be a string');
+  measure.images++;
+  if (url.startsWith('data:')) measure.imageDataUrlBytes += url.length;
+  return undefined;
+}
+
+/** `{image_url: {url}}`, or `{image_url: "…"}` as some clients send it. */
+function imageUrlOf(part: JsonObject): string | undefined {
+  const image = part.image_url;
+  const url = isObject(image) ? image.url : image;
+  return typeof url === 'string' ? url : undefined;
+}

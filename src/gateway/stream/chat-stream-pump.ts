@@ -1,0 +1,306 @@
+import { type Clock } from '../../kernel/clock';
+import { type Refusal } from '../../kernel/errors';
+import { type UpstreamCall, type UpstreamFailure, type UpstreamReader } from '../../upstreams/upstream.port';
+import { type FrameBatch, FrameWriter } from './frame-writer';
+import { dataOf, dataStart, renderFrame } from './sse-frame';
+import { SseSplitter } from './sse-splitter';
+import { type StreamClient } from './stream-client';
+import { type StreamEnding, type StreamEndReason } from './stream-ending';
+import { TokenAccumulator } from './token-accumulator';
+
+export interface ChatStreamPumpOptions {
+  readonly client: StreamClient;
+  /** How many answers the request asked for (`n`). */
+  readonly choices: number;
+  readonly showUsage: boolean;
+  /** Shown instead of the provider's name of the model, when set. */
+  readonly clientModel: string | undefined;
+  readonly disconnectPolicy: 'drain' | 'cut';
+  readonly drainMs: number;
+  readonly clock: Clock;
+  /** Resolves when the PENDING row is durable: not a byte leaves before. A refusal: not a byte leaves at all. */
+  readonly firstByteGate: Promise<Refusal | undefined>;
+  /** JSON of the error event that the client sees. */
+  readonly renderError: (refusal: Refusal) => string;
+}
+
+/** Read ahead while the gate is closed; then the upstream waits. */
+const MAX_HELD_BYTES = 64 * 1024;
+const DONE_FRAME = renderFrame('[DONE]');
+
+/**
+ * Moves one chat stream from the upstream to the client.
+ *
+ *     reading ──► decided ──► ended ──► closed
+ *
+ * - reading: whole frames pass as they come, held until the gate opens, as fast as the client takes them.
+ * - decided: why the stream is over is known and does not change; the upstream is not listened to any more.
+ * - ended: `ended` is resolved (the gate is open, or refused). The terminal frame is still held back: the caller settles.
+ * - closed: finish() wrote the terminal frame, or fail() an error event. Exactly one of them may be called, once.
+ */
+export class ChatStreamPump implements UpstreamReader {
+  readonly ended: Promise<StreamEnding>;
+
+  private readonly accumulator: TokenAccumulator;
+  private readonly splitter: SseSplitter;
+  private readonly writer: FrameWriter;
+  private resolveEnded: (ending: StreamEnding) => void = () => undefined;
+  private call: UpstreamCall | undefined;
+  private gate: 'closed' | 'open' | 'refused' = 'closed';
+  private held: FrameBatch[] = [];
+  private heldBytes = 0;
+  private isPaused = false;
+  private isAborted = false;
+  private reason: StreamEndReason | undefined;
+  private hasEnded = false;
+  private isClosed = false;
+  private drainTimer: NodeJS.Timeout | undefined;
+  private failure: UpstreamFailure | undefined;
+  private firstByteAtMs: number | undefined;
+  private deliveredBytes = 0;
+  private deliveredChunks = 0;
+
+  constructor(private readonly options: ChatStreamPumpOptions) {
+    this.accumulator = new TokenAccumulator(options.choices);
+    this.writer = new FrameWriter(options.showUsage, options.clientModel);
+    this.splitter = new SseSplitter(this.takeFrame);
+    this.ended = new Promise((resolve) => {
+      this.resolveEnded = resolve;
+    });
+    options.client.listen({ onDrain: this.resume, onClose: this.onClientGone });
+    options.firstByteGate.then(
+      (refusal) => {
+        this.onGate(refusal === undefined);
+      },
+      () => {
+        this.onGate(false);
+      },
+    );
+    if (options.client.isGone) this.onClientGone();
+  }
+
+  /** The call that feeds this pump, as soon as it exists. */
+  attach(call: UpstreamCall): void {
+    this.call = call;
+    if (this.isAborted) call.abort();
+    else if (this.isPaused) call.pause();
+  }
+
+  /** The caller read them before it chose this reader: a 2xx event stream. */
+  onHeaders(): void {
+    // Nothing in them matters to a stream.
+  }
+
+  onData(chunk: Buffer): void {
+    if (this.reason !== undefined) return;
+    this.firstByteAtMs ??= this.options.clock.monotonicMs();
+    if (!this.splitter.push(chunk)) {
+      this.failure = { kind: 'reset', message: 'a frame of the stream was larger than 1 MB' };
+      this.abortUpstream();
+      this.decide('upstream_broke');
+    }
+    this.flush();
+    if (this.hasReason()) this.conclude();
+  }
+
+  onEnd(): void {
+    if (this.reason !== undefined) return;
+    this.takeRest();
+    // Some providers end without [DONE]: the answer is whole when every choice finished, or its usage was told.
+    const isWhole = this.accumulator.isFinished || this.accumulator.usage !== undefined;
+    this.decide(isWhole ? 'complete' : 'upstream_broke');
+    this.flush();
+    this.conclude();
+  }
+
+  onFailure(failure: UpstreamFailure): void {
+    if (this.reason !== undefined) return;
+    this.failure = failure;
+    this.decide(this.accumulator.isFinished ? 'complete' : 'upstream_broke');
+    this.conclude();
+  }
+
+  /** Ends the stream where it stands, because this process shuts down. */
+  cut(): void {
+    if (this.reason !== undefined) return;
+    this.abortUpstream();
+    this.decide('cut_by_shutdown');
+    this.conclude();
+  }
+
+  /**
+   * The clean end of a complete stream, after its settle: an optional comment line, then `[DONE]`. False when the client
+   * was gone before.
+   */
+  finish(comment?: string): boolean {
+    if (this.reason !== 'complete' && this.reason !== 'client_left_drained') {
+      throw new Error(`a stream that ended as ${this.reason ?? 'still reading'} has no clean end`);
+    }
+    const note = comment === undefined ? '' : `: ${comment.replaceAll(/[\r\n]+/g, ' ')}\n\n`;
+    return this.close(note === '' ? DONE_FRAME : Buffer.concat([Buffer.from(note), DONE_FRAME]));
+  }
+
+  /**
+   * One error event, then the stream ends without `[DONE]`. Where the client's head was not sent yet
+   * (`client.isOpened`), the caller answers with a status instead, or tries another upstream.
+   */
+  fail(refusal: Refusal): boolean {
+    return this.close(renderFrame(this.options.renderError(refusal)));
+  }
+
+  private readonly takeFrame = (block: Buffer, start: number, end: number): void => {
+    if (this.reason !== undefined) return;
+    const kind = this.accumulator.observe(block, start, end);
+    if (kind === 'done') {
+      this.decide('complete');
+    } else if (kind === 'error') {
+      this.abortUpstream();
+      this.decide('upstream_error_event');
+    } else if (!this.options.client.isGone) {
+      this.writer.add(kind, block, start, end);
+    }
+  };
+
+  /** A last frame without its blank line counts when it is whole; half a frame is nothing. */
+  private takeRest(): void {
+    const rest = this.splitter.rest();
+    if (dataStart(rest, 0, rest.length) < 0) return;
+    const data = dataOf(rest, 0, rest.length);
+    if (data !== '[DONE]' && !isJson(data)) return;
+    const frame = Buffer.concat([rest, Buffer.from('\n\n')]);
+    this.takeFrame(frame, 0, frame.length);
+  }
+
+  private flush(): void {
+    const batch = this.writer.take();
+    if (!batch) return;
+    if (this.gate === 'open') {
+      this.deliver(batch);
+      return;
+    }
+    this.held.push(batch);
+    this.heldBytes += batch.bytes.length;
+    if (this.heldBytes > MAX_HELD_BYTES) this.pause();
+  }
+
+  private deliver(batch: FrameBatch): void {
+    const { client } = this.options;
+    if (client.isGone) return;
+    this.deliveredBytes += batch.bytes.length;
+    this.deliveredChunks += batch.chunks;
+    if (!client.write(batch.bytes)) this.pause();
+  }
+
+  private onGate(isOpen: boolean): void {
+    if (!isOpen) {
+      this.gate = 'refused';
+      this.held = [];
+      clearTimeout(this.drainTimer);
+      this.abortUpstream();
+      this.reason = 'refused';
+      this.conclude();
+      return;
+    }
+    this.gate = 'open';
+    const { held } = this;
+    this.held = [];
+    this.resume();
+    for (const batch of held) this.deliver(batch);
+    if (this.reason !== undefined) this.conclude();
+  }
+
+  private readonly onClientGone = (): void => {
+    if (this.reason !== undefined) return;
+    if (this.options.disconnectPolicy === 'cut') {
+      this.abortUpstream();
+      this.decide('client_left');
+      this.conclude();
+      return;
+    }
+    this.resume();
+    this.drainTimer = setTimeout(() => {
+      if (this.reason !== undefined) return;
+      this.abortUpstream();
+      this.decide('client_left');
+      this.conclude();
+    }, this.options.drainMs);
+    this.drainTimer.unref();
+  };
+
+  private pause(): void {
+    if (this.isPaused || this.reason !== undefined) return;
+    this.isPaused = true;
+    this.call?.pause();
+  }
+
+  private readonly resume = (): void => {
+    if (!this.isPaused) return;
+    this.isPaused = false;
+    this.call?.resume();
+  };
+
+  private abortUpstream(): void {
+    this.isAborted = true;
+    this.call?.abort();
+  }
+
+  private decide(reason: StreamEndReason): void {
+    if (this.reason !== undefined) return;
+    clearTimeout(this.drainTimer);
+    if (!this.options.client.isGone) this.reason = reason;
+    else this.reason = reason === 'complete' ? 'client_left_drained' : 'client_left';
+  }
+
+  private hasReason(): boolean {
+    return this.reason !== undefined;
+  }
+
+  private conclude(): void {
+    const { reason } = this;
+    if (reason === undefined || this.hasEnded || this.gate === 'closed') return;
+    this.hasEnded = true;
+    // The rest of the body (a late comment, the end of the response) is let in, so that the connection can be used again.
+    if (!this.isAborted) this.resume();
+    this.resolveEnded(this.endingFor(reason));
+  }
+
+  private endingFor(reason: StreamEndReason): StreamEnding {
+    const { accumulator, deliveredChunks } = this;
+    const isWhole = reason === 'complete' || reason === 'client_left_drained';
+    const isReadOn = reason === 'client_left' && this.options.disconnectPolicy === 'drain';
+    const billedChunks = isWhole || isReadOn ? accumulator.chunks : deliveredChunks;
+    return {
+      reason,
+      accumulator,
+      answer: {
+        usage: accumulator.usage,
+        isUsageFinal: isWhole || accumulator.isFinished,
+        chunks: billedChunks,
+        text: () => accumulator.text(billedChunks),
+      },
+      firstByteAtMs: this.firstByteAtMs,
+      deliveredBytes: this.deliveredBytes,
+      deliveredChunks,
+      failure: this.failure,
+    };
+  }
+
+  private close(lastBytes: Buffer): boolean {
+    if (!this.hasEnded) throw new Error('a stream is closed after it ended');
+    if (this.isClosed) throw new Error('a stream is closed once');
+    this.isClosed = true;
+    const { client } = this.options;
+    if (client.isGone) return false;
+    client.end(lastBytes);
+    return true;
+  }
+}
+
+function isJson(text: string): boolean {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}

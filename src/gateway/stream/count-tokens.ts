@@ -1,0 +1,74 @@
+import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
+
+import { NO_TOKENS, type TokenCounts } from '../../catalogue/price';
+import { type ChatRequest } from '../dialects/openai-chat/chat-request';
+import { type CollectedText } from '../dialects/openai-chat/collected-text';
+import { promptText } from '../dialects/openai-chat/prompt-text';
+import { TokenizerThread } from './tokenizer-thread';
+
+/** How tokens came to be known (`billing_transaction.counting_method`). */
+export type CountingMethod = 'usage' | 'tokenizer' | 'estimated';
+
+export interface CountedTokens {
+  readonly tokens: TokenCounts;
+  readonly method: CountingMethod;
+}
+
+/** An answer as far as it is to be billed; a ChatCompletion is one, and so is the `answer` of a stream's ending. */
+export interface CountableAnswer {
+  readonly usage?: TokenCounts | undefined;
+  /** False where the answer did not come to its end: a usage that was reported on the way may be behind. */
+  readonly isUsageFinal: boolean;
+  /** Undefined when there was too much of it to keep. */
+  text(): CollectedText | undefined;
+  readonly chunks: number;
+}
+
+export type CountablePrompt = Pick<ChatRequest, 'body' | 'promptTextBytes'>;
+
+/** Both as at admission (money.md, Estimate). */
+const ESTIMATED_BYTES_PER_TOKEN = 3;
+const ESTIMATED_TOKENS_PER_CHUNK = 3;
+
+/**
+ * Tokens of an answer by precedence (money.md): what the provider reported; else the tokenizer on the texts; else, where
+ * the text was dropped or the tokenizer fails, chunks × 3, at least 1.
+ */
+@Injectable()
+export class TokenCounter implements OnModuleDestroy {
+  constructor(@Inject(TokenizerThread) private readonly tokenizer: TokenizerThread) {}
+
+  /** @param imageTokens of the prompt's images by the model's constant; used when the provider reports nothing */
+  async count(answer: CountableAnswer, prompt: CountablePrompt, imageTokens: number): Promise<CountedTokens> {
+    const { usage } = answer;
+    if (usage && answer.isUsageFinal) return { tokens: usage, method: 'usage' };
+    const text = answer.text();
+    const { texts, frameTokens } = promptText(prompt.body);
+    const counts = text && (await this.tokenizer.count([text.output, text.reasoning, usage ? [] : texts]));
+    if (!text || !counts) return usage ? { tokens: usage, method: 'usage' } : estimate(answer, prompt, imageTokens);
+    const [output = 0, reasoning = 0, input = 0] = counts;
+    if (!usage) {
+      const inputUncached = input + frameTokens;
+      return { tokens: { ...NO_TOKENS, inputUncached, output, reasoning, image: imageTokens }, method: 'tokenizer' };
+    }
+    return usage.output + usage.reasoning >= output + reasoning
+      ? { tokens: usage, method: 'usage' }
+      : { tokens: { ...usage, output, reasoning }, method: 'tokenizer' };
+  }
+
+  async onModuleDestroy(): Promise<void> {
+    await this.tokenizer.close();
+  }
+}
+
+function estimate(answer: CountableAnswer, prompt: CountablePrompt, imageTokens: number): CountedTokens {
+  return {
+    tokens: {
+      ...NO_TOKENS,
+      inputUncached: Math.ceil(prompt.promptTextBytes / ESTIMATED_BYTES_PER_TOKEN),
+      output: Math.max(1, answer.chunks * ESTIMATED_TOKENS_PER_CHUNK),
+      image: imageTokens,
+    },
+    method: 'estimated',
+  };
+}

@@ -1,0 +1,32 @@
+import { type UpstreamFailure } from '../../upstreams/upstream.port';
+import { type CountableAnswer } from './count-tokens';
+import { type TokenAccumulator } from './token-accumulator';
+
+export type StreamEndReason =
+  /** The answer is whole; its terminal frame is held back for finish(). */
+  | 'complete'
+  /** The connection broke, or the body ended before the answer did. */
+  | 'upstream_broke'
+  /** The provider sent an error inside a stream of status 200. */
+  | 'upstream_error_event'
+  /** The client hung up, and the provider was cut off (policy `cut`, drain time over, or it broke meanwhile). */
+  | 'client_left'
+  /** The client hung up, and the answer was read to its end all the same. */
+  | 'client_left_drained'
+  /** The gate refused: not a byte was sent. */
+  | 'refused'
+  | 'cut_by_shutdown';
+
+export interface StreamEnding {
+  readonly reason: StreamEndReason;
+  readonly accumulator: TokenAccumulator;
+  /** What is to be billed: for an answer that was cut, what was delivered of it; after a hang-up what was read. */
+  readonly answer: CountableAnswer;
+  /** First byte of the provider's body, by the monotonic clock. */
+  readonly firstByteAtMs: number | undefined;
+  /** Handed to the client's connection, without what finish() and fail() add. */
+  readonly deliveredBytes: number;
+  readonly deliveredChunks: number;
+  /** For logs, when the provider failed. */
+  readonly failure: UpstreamFailure | undefined;
+}

@@ -1,0 +1,151 @@
+import { type TokenCounts } from '../../catalogue/price';
+import { errorOf } from '../dialects/openai-chat/chat-completion';
+import { type CollectedText, TextCollector } from '../dialects/openai-chat/collected-text';
+import { isArray, isObject, type JsonObject } from '../dialects/openai-chat/json-value';
+import { usageFromOpenAi } from '../dialects/openai-chat/usage';
+import { NeedleCursor } from './needle-cursor';
+import { dataOf, dataStart, isErrorEvent } from './sse-frame';
+import { SseSplitter } from './sse-splitter';
+
+/** What the pump has to do with a frame. */
+export type FrameKind =
+  /** Part of the answer. */
+  | 'data'
+  /** Part of the answer that carries usage too (DeepSeek, Mistral: on the finish chunk). */
+  | 'data_with_usage'
+  /** Usage without any choice: only for clients that asked. */
+  | 'usage_only'
+  | 'done'
+  | 'error'
+  /** Comments, blank lines: no data. */
+  | 'empty';
+
+/** Frames are kept by reference up to this size, for the tokenizer. */
+export const MAX_KEPT_BYTES = 256 * 1024;
+
+const DONE = Buffer.from('[DONE]');
+
+/**
+ * Watches the frames of one stream. Frames are searched, not parsed: only one that holds a usage, a finish reason or an
+ * error is given to JSON.parse, and the text is put together only when somebody asks.
+ */
+export class TokenAccumulator {
+  /** Frames that are part of the answer. */
+  chunks = 0;
+  bytes = 0;
+  /** The last credible usage that the provider reported. */
+  usage: TokenCounts | undefined;
+  /** Of the choice that finished last. */
+  finishReason: string | undefined;
+  sawDone = false;
+  /** The error that came in a stream with a success status. */
+  errorEvent: unknown;
+
+  private readonly finishedChoices = new Set<number>();
+  private kept: Kept[] = [];
+  private keptBytes = 0;
+  private dropped = false;
+  private readonly usageHits = new NeedleCursor('"usage"');
+  private readonly finishHits = new NeedleCursor('"finish_reason"');
+  private readonly errorHits = new NeedleCursor('"error"');
+
+  /** @param choices how many answers the request asked for (`n`) */
+  constructor(private readonly choices: number) {}
+
+  /** Frames of one block must be given in their order. */
+  observe(block: Buffer, start: number, end: number): FrameKind {
+    this.bytes += end - start;
+    const data = dataStart(block, start, end);
+    if (data < 0) return 'empty';
+    if (block[data] === DONE[0] && block.compare(DONE, 0, DONE.length, data, data + DONE.length) === 0) {
+      this.sawDone = true;
+      return 'done';
+    }
+    const kind = this.isPlain(block, start, end) ? 'data' : this.inspect(block, start, end);
+    if (kind === 'data' || kind === 'data_with_usage') {
+      this.chunks++;
+      this.keep(block, start, end);
+    }
+    return kind;
+  }
+
+  /** Every choice gave its reason to end. */
+  get isFinished(): boolean {
+    return this.finishedChoices.size >= this.choices;
+  }
+
+  /**
+   * What the first `chunks` frames of the answer say, or undefined when they were too many to keep.
+   */
+  text(chunks = this.chunks): CollectedText | undefined {
+    if (this.dropped) return undefined;
+    const collector = new TextCollector();
+    let left = chunks;
+    const splitter = new SseSplitter((block, start, end) => {
+      if (dataStart(block, start, end) < 0 || left-- <= 0) return;
+      const parsed = parseFrame(block, start, end);
+      if (parsed) collector.addChoices(parsed.choices, 'delta');
+    });
+    for (const { block, start, end } of this.kept) splitter.push(block.subarray(start, end));
+    return collector.collected();
+  }
+
+  private isPlain(block: Buffer, start: number, end: number): boolean {
+    return (
+      !this.usageHits.hasValue(block, start, end) &&
+      !this.finishHits.hasValue(block, start, end) &&
+      !this.errorHits.isWithin(block, start, end) &&
+      !isErrorEvent(block, start, end)
+    );
+  }
+
+  private inspect(block: Buffer, start: number, end: number): FrameKind {
+    const parsed = parseFrame(block, start, end);
+    const error = parsed && errorOf(parsed);
+    if (error !== undefined || isErrorEvent(block, start, end)) {
+      this.errorEvent = error ?? parsed ?? dataOf(block, start, end);
+      return 'error';
+    }
+    if (!parsed) return 'data';
+    const choices = isArray(parsed.choices) ? parsed.choices : [];
+    for (const choice of choices) this.noteFinish(choice);
+    const usage = parsed.usage;
+    if (!isObject(usage)) return 'data';
+    this.usage = usageFromOpenAi(usage) ?? this.usage;
+    return choices.length === 0 ? 'usage_only' : 'data_with_usage';
+  }
+
+  private noteFinish(choice: unknown): void {
+    if (!isObject(choice) || typeof choice.finish_reason !== 'string') return;
+    this.finishReason = choice.finish_reason;
+    this.finishedChoices.add(typeof choice.index === 'number' ? choice.index : 0);
+  }
+
+  private keep(block: Buffer, start: number, end: number): void {
+    if (this.dropped) return;
+    this.keptBytes += end - start;
+    if (this.keptBytes > MAX_KEPT_BYTES) {
+      this.dropped = true;
+      this.kept = [];
+      return;
+    }
+    const last = this.kept[this.kept.length - 1];
+    if (last?.block === block && last.end === start) last.end = end;
+    else this.kept.push({ block, start, end });
+  }
+}
+
+interface Kept {
+  readonly block: Buffer;
+  readonly start: number;
+  end: number;
+}
+
+function parseFrame(block: Buffer, start: number, end: number): JsonObject | undefined {
+  try {
+    const parsed: unknown = JSON.parse(dataOf(block, start, end));
+    return isObject(parsed) ? parsed : undefined;
+  } catch {
+    return undefined;
+  }
+}
