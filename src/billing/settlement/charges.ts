@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Inject, Injectable, Logger } from '@nestjs/common';
 import { v5 } from 'uuid';
 import { refuse, type Refusal } from '../../kernel/errors';
 import { Settings } from '../../platform/config/settings';
@@ -14,13 +14,16 @@ import { ProjectionQueue } from './projection-queue';
 const CORRECTION_NAMESPACE = '6f1c2a9e-6b5d-4a57-9a0e-0d7f0e9a4b11';
 /** After an unanswered reserve, when whatever it may have left behind is released once more. */
 const SECOND_RELEASE_MS = 5_000;
+const WRITES_STOP_AFTER_MS = 10_000;
+/** What the projection misses after this, the next process finds in the ledger. */
+const PROJECTION_STOPS_AFTER_MS = 2_000;
 
 /**
  * Charges that are open in this process, from the admitted hold to the committed ending. Each ends once: through
  * `OpenCharge.settle` or `OpenCharge.void`; should the process die, through the sweeper.
  */
 @Injectable()
-export class Charges {
+export class Charges implements BeforeApplicationShutdown {
   private readonly logger = new Logger(Charges.name);
   private readonly open = new Map<string, OpenCharge>();
 
@@ -31,7 +34,20 @@ export class Charges {
     private readonly process: ProcessIdentity,
     private readonly settings: Settings,
     private readonly metrics: Metrics,
-  ) {}
+  ) {
+    metrics.beforeScrape(() => {
+      metrics.holdsOpen.set(this.open.size);
+      metrics.writerQueueDepth.of('admissions').set(writer.depth.admissions);
+      metrics.writerQueueDepth.of('endings').set(writer.depth.endings);
+      metrics.writerQueueDepth.of('projection').set(projection.depth);
+    });
+  }
+
+  /** What was ended is written and projected before any connection closes. */
+  async beforeApplicationShutdown(): Promise<void> {
+    await this.writer.drain(WRITES_STOP_AFTER_MS);
+    await this.projection.drain(PROJECTION_STOPS_AFTER_MS);
+  }
 
   get openCount(): number {
     return this.open.size;
@@ -147,6 +163,11 @@ export class OpenCharge {
     this.durability = this.awaitRow();
   }
 
+  /** Whether settle or void was called; a charge ends once. */
+  get isEnding(): boolean {
+    return this.hasEnded;
+  }
+
   get held(): AdmittedHold {
     return this.frozen.hold;
   }
@@ -176,9 +197,11 @@ export class OpenCharge {
     let result = await this.end(fields);
     if (result.outcome === 'fenced') {
       const refusal = await this.readmitOnce();
-      if (refusal) return refusal;
-      result = await this.charges.end(this, this.admission, fields);
-      if (result.outcome === 'fenced') return refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
+      if (!refusal) result = await this.charges.end(this, this.admission, fields);
+      if (result.outcome === 'fenced') {
+        await this.charges.end(this, this.admission, voidFields({ reasonCode: 'EPOCH_CHANGED', endReason: 'fenced' }));
+        return refusal ?? refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
+      }
     }
     this.charges.count(fields, this.frozen.isStream);
     return { transactionId: this.held.holdId, amount, posted: result.posted };

@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { QUOTA_STORE, type PostedBalance, type QuotaStore } from '../../quota/quota-store.port';
 
 interface TenantWork {
@@ -17,7 +17,7 @@ const MAX_IDS = 500;
  * what a rebuild has made obsolete changes nothing when it arrives.
  */
 @Injectable()
-export class ProjectionQueue implements OnApplicationShutdown {
+export class ProjectionQueue {
   private readonly logger = new Logger(ProjectionQueue.name);
   private work = new Map<string, TenantWork>();
   private isScheduled = false;
@@ -51,10 +51,6 @@ export class ProjectionQueue implements OnApplicationShutdown {
     while ((this.work.size > 0 || this.running > 0) && performance.now() < deadline) {
       await new Promise((resolve) => setTimeout(resolve, 5));
     }
-  }
-
-  async onApplicationShutdown(): Promise<void> {
-    await this.drain(2_000);
   }
 
   private of(tenantId: string): TenantWork {

@@ -116,7 +116,10 @@ export class ChargeWriter implements OnApplicationShutdown {
     const isNew = outcome === 'fenced' || outcome === 'rejected';
     if (isNew) return this.write({ ...row, ...fields, is_new: true });
     const { id, tenant_id, credit_limit_nano_usd } = row;
-    return this.write({ id, tenant_id, credit_limit_nano_usd, ...fields, is_new: false });
+    const result = await this.write({ id, tenant_id, credit_limit_nano_usd, ...fields, is_new: false });
+    if (result.outcome !== 'missing') return result;
+    this.logger.error(`the PENDING row of charge ${id} has vanished; its ending is written whole`);
+    return this.write({ ...row, ...fields, is_new: true });
   }
 
   /** Ends a charge of which only the row is known (sweeper, corrections). */
@@ -136,7 +139,6 @@ export class ChargeWriter implements OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await this.drain(STATEMENT_MS);
     await this.pool.end();
   }
 
@@ -165,7 +167,7 @@ export class ChargeWriter implements OnApplicationShutdown {
         }
       },
       refused: (admission, error) => {
-        this.metrics.billingDeductFailure('invalid_row');
+        this.metrics.billingDeductFailure.of('invalid_row').inc();
         this.logger.error(`Postgres refuses the PENDING row of charge ${admission.row.id}: ${String(error)}`);
         admission.finish('rejected');
       },
@@ -184,17 +186,18 @@ export class ChargeWriter implements OnApplicationShutdown {
         const replyOf = new Map(found.map((reply) => [reply.id, reply]));
         for (const item of items) {
           const reply = replyOf.get(item.row.id);
+          if (reply?.outcome.startsWith('already')) this.metrics.billingIdempotentHit.inc();
           if (reply) item.resolve(resultOf(reply));
           else item.reject(new Error(`billing_end did not answer for charge ${item.row.id}`));
         }
       },
       refused: (item, error) => {
-        this.metrics.billingDeductFailure('invalid_row');
+        this.metrics.billingDeductFailure.of('invalid_row').inc();
         this.logger.error(`Postgres refuses the ending of charge ${item.row.id}: ${String(error)}`);
         item.reject(error);
       },
     });
-    this.metrics.billingDuration.observe((performance.now() - startedMs) / 1000);
+    this.metrics.billingSeconds.observe((performance.now() - startedMs) / 1000);
   }
 
   private async call<R extends object>(name: 'billing_admit' | 'billing_end', rows: readonly object[]): Promise<R[]> {

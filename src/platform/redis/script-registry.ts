@@ -1,9 +1,9 @@
+import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { Injectable } from '@nestjs/common';
-import type { Redis } from 'ioredis';
-import { RedisConnection } from './redis-connection';
 import { findProjectRoot } from '../config/project-root';
+import { RedisConnection } from './redis-connection';
 
 /** Replies of our scripts: flat arrays of strings (money is never a number), or a count. */
 export type ScriptReply = readonly string[] | number;
@@ -11,8 +11,9 @@ export type ScriptReply = readonly string[] | number;
 type BoundScript = (numberOfKeys: number, ...keysAndArguments: string[]) => Promise<ScriptReply>;
 
 /**
- * Gives the scripts of redis-scripts/ by file name. ioredis sends EVALSHA and falls back to EVAL on NOSCRIPT, so a
- * SCRIPT FLUSH or a fresh server needs no loading step.
+ * Gives the scripts of redis-scripts/ by file name: EVALSHA, and EVAL where the server answers NOSCRIPT, so that a
+ * SCRIPT FLUSH or a fresh server needs no loading step. Not ioredis' defineCommand: under auto-pipelining its own
+ * SCRIPT LOAD leaves commands of the same tick without a reply.
  */
 @Injectable()
 export class ScriptRegistry {
@@ -25,11 +26,16 @@ export class ScriptRegistry {
     const existing = this.bound.get(name);
     if (existing) return existing;
     const lua = readFileSync(join(findProjectRoot(), 'redis-scripts', `${name}.lua`), 'utf8');
-    const client = this.connection.client as Redis & Record<string, BoundScript | undefined>;
-    client.defineCommand(name, { lua });
-    const command = client[name];
-    if (!command) throw new Error(`Redis script ${name} could not be bound`);
-    const script = command.bind(client);
+    const sha = createHash('sha1').update(lua).digest('hex');
+    const { client } = this.connection;
+    const script: BoundScript = async (numberOfKeys, ...rest) => {
+      try {
+        return (await client.evalsha(sha, numberOfKeys, ...rest)) as ScriptReply;
+      } catch (error) {
+        if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
+        return (await client.eval(lua, numberOfKeys, ...rest)) as ScriptReply;
+      }
+    };
     this.bound.set(name, script);
     return script;
   }

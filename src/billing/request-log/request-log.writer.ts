@@ -1,0 +1,91 @@
+import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
+import type { Pool } from 'pg';
+import { PG_POOL } from '../../platform/database/pg-pool';
+import { Metrics } from '../../platform/metrics/metrics';
+import { BatchLane } from '../writer/batch-lane';
+
+/** One row of request_log; ids and codes only, never a prompt or an answer. Times are integer milliseconds. */
+export interface RequestLogRow {
+  readonly id: string;
+  readonly tenant_id: string;
+  readonly api_key_id: string;
+  readonly client_request_id: string | null;
+  readonly channel: string;
+  readonly route: string;
+  readonly model: string | null;
+  readonly is_stream: boolean;
+  readonly status: number;
+  readonly error_code: string | null;
+  readonly end_reason: string | null;
+  readonly attempts: readonly object[];
+  readonly duration_ms: number;
+  readonly ttft_ms: number | null;
+}
+
+const WINDOW_MS = 50;
+const MAX_BATCH = 1_000;
+const MAX_QUEUED = 10_000;
+
+/** A key deleted meanwhile is written as null: its absence must not cost the row. */
+const INSERT = `
+insert into request_log (id, tenant_id, api_key_id, client_request_id, channel, route, model, is_stream, status,
+                         error_code, end_reason, attempts, duration_ms, ttft_ms)
+select r.id, r.tenant_id, k.id, r.client_request_id, r.channel, r.route, r.model, r.is_stream, r.status,
+       r.error_code, r.end_reason, r.attempts, r.duration_ms, r.ttft_ms
+  from json_to_recordset($1::json) as r(
+    id uuid, tenant_id uuid, api_key_id uuid, client_request_id text, channel text, route text, model text,
+    is_stream boolean, status integer, error_code text, end_reason text, attempts jsonb, duration_ms integer,
+    ttft_ms integer)
+  left join api_key k on k.id = r.api_key_id
+on conflict do nothing`;
+
+/**
+ * The operational record, written behind the answers in batches. It is bounded and may lose rows (counted), never money:
+ * a full queue drops the newest, a batch Postgres does not take is dropped and said once.
+ */
+@Injectable()
+export class RequestLogWriter implements BeforeApplicationShutdown {
+  private readonly logger = new Logger(RequestLogWriter.name);
+  private isFailing = false;
+  private readonly lane = new BatchLane<RequestLogRow>({
+    windowMs: WINDOW_MS,
+    maxBatch: MAX_BATCH,
+    write: (batch) => this.write(batch),
+  });
+
+  constructor(
+    @Inject(PG_POOL) private readonly pool: Pool,
+    private readonly metrics: Metrics,
+  ) {
+    metrics.beforeScrape(() => {
+      metrics.writerQueueDepth.of('request_log').set(this.lane.depth);
+    });
+  }
+
+  record(row: RequestLogRow): void {
+    if (this.lane.depth >= MAX_QUEUED) this.metrics.requestLogDropped.inc();
+    else this.lane.push(row);
+  }
+
+  /** Resolves when everything recorded so far was written or dropped. */
+  drain(): Promise<void> {
+    return this.lane.drain();
+  }
+
+  beforeApplicationShutdown(): Promise<void> {
+    return this.drain();
+  }
+
+  private async write(batch: readonly RequestLogRow[]): Promise<void> {
+    try {
+      await this.pool.query({ name: 'request_log', text: INSERT, values: [JSON.stringify(batch)] });
+      this.isFailing = false;
+    } catch (error) {
+      this.metrics.requestLogDropped.inc(batch.length);
+      if (!this.isFailing) {
+        this.logger.warn(`request log rows are dropped: ${error instanceof Error ? error.message : String(error)}`);
+      }
+      this.isFailing = true;
+    }
+  }
+}

@@ -1,0 +1,64 @@
+import { Injectable, Logger } from '@nestjs/common';
+import type { SettledCharge } from '../../../billing/charge';
+import type { Refusal } from '../../../kernel/errors';
+import { Settings } from '../../../platform/config/settings';
+import { Metrics } from '../../../platform/metrics/metrics';
+import type { WorkflowContext } from '../workflow.context';
+import type { StepOutcome, WorkflowStep } from '../workflow-step';
+
+const LATE = Symbol('late');
+
+/**
+ * Settles: answered means charged, so the whole body or the terminal frame waits for the commit. Where Postgres does not
+ * take it in time the answer leaves all the same; the settle is retried until it stands.
+ */
+@Injectable()
+export class BillingStep implements WorkflowStep {
+  readonly name = 'billing';
+  readonly dependsOn = ['response_transform'];
+  private readonly logger = new Logger(BillingStep.name);
+
+  constructor(
+    private readonly settings: Settings,
+    private readonly metrics: Metrics,
+  ) {}
+
+  async execute(context: WorkflowContext): Promise<StepOutcome> {
+    const { charge } = context.quotaCheck;
+    const { tokens, method, endReason, isFree } = context.responseTransform;
+    const { target } = context.upstreamCall.servedBy;
+    const servedBy = {
+      upstreamId: target.upstreamId,
+      upstreamName: target.upstreamName,
+      providerName: target.providerName,
+    };
+    if (isFree) {
+      await this.inTime(charge.void({ reasonCode: 'BROKEN_STREAM', endReason, servedBy }));
+      context.billing = { charged: undefined };
+      return undefined;
+    }
+    const settled = await this.inTime(charge.settle({ tokens, method, endReason, servedBy }));
+    if (settled !== LATE && settled && 'code' in settled) return settled;
+    context.isPastNoReturn = true;
+    context.billing = { charged: settled === LATE ? undefined : settled };
+    return undefined;
+  }
+
+  /** What the write came to, or LATE after the longest wait. */
+  private inTime(write: Promise<SettledCharge | Refusal>): Promise<SettledCharge | Refusal | typeof LATE>;
+  private inTime(write: Promise<void>): Promise<undefined | typeof LATE>;
+  private inTime<T>(write: Promise<T>): Promise<T | typeof LATE> {
+    const { promise, resolve } = Promise.withResolvers<T | typeof LATE>();
+    const timer = setTimeout(() => {
+      this.metrics.answersBeforeSettle.inc();
+      resolve(LATE);
+    }, this.settings.billingWaitMs);
+    write.then(resolve, (error: unknown) => {
+      this.logger.error({ msg: 'a charge could not be written', err: error });
+      resolve(LATE);
+    }).finally(() => {
+      clearTimeout(timer);
+    });
+    return promise;
+  }
+}

@@ -1,0 +1,99 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { estimateCost } from '../../../catalogue/price';
+import { refuse, type Refusal } from '../../../kernel/errors';
+import { newId } from '../../../kernel/ids';
+import { Charges } from '../../../billing/settlement/charges';
+import { Metrics } from '../../../platform/metrics/metrics';
+import {
+  QUOTA_STORE,
+  QuotaUnavailableError,
+  type QuotaStore,
+  type ReserveOutcome,
+} from '../../../quota/quota-store.port';
+import type { WorkflowContext } from '../workflow.context';
+import type { StepOutcome, WorkflowStep } from '../workflow-step';
+
+/** Estimates what will be sent and reserves it in every scope; the hold's PENDING row is on its way afterwards. */
+@Injectable()
+export class QuotaCheckStep implements WorkflowStep {
+  readonly name = 'quota_check';
+  readonly dependsOn = ['routing', 'template_render'];
+
+  constructor(
+    @Inject(QUOTA_STORE) private readonly store: QuotaStore,
+    private readonly charges: Charges,
+    private readonly metrics: Metrics,
+  ) {}
+
+  async execute(context: WorkflowContext): Promise<StepOutcome> {
+    const startedMs = performance.now();
+    const { chat } = context.validation;
+    const { price, profile } = context.routing;
+    const { principal, traceId, channel } = context.request;
+    const amount = estimateCost(
+      {
+        textBytes: chat.promptTextBytes,
+        images: chat.images,
+        maxOutputTokens: chat.maxOutputTokens,
+        choices: chat.choices,
+      },
+      profile,
+      price,
+    );
+    const holdId = newId();
+    const outcome = await this.reserve(holdId, amount, context);
+    this.metrics.quotaCheckSeconds.observe((performance.now() - startedMs) / 1000);
+    if ('code' in outcome) return this.refused(outcome);
+    if (!outcome.admitted) return this.refused(outcome.refusal);
+    const { hold } = outcome;
+    const charge = this.charges.begin(
+      {
+        hold,
+        traceId,
+        channel,
+        isStream: chat.stream,
+        apiKeyId: principal.apiKeyId,
+        apiKeyName: principal.apiKeyName,
+        model: chat.model,
+        price,
+      },
+      principal.limits,
+    );
+    if ('code' in charge) return this.refused(charge);
+    this.metrics.quotaCheckPassed.inc();
+    context.quotaCheck = {
+      charge,
+      reserved: hold.amount,
+      balanceBefore: hold.balanceBefore,
+      balanceAfter: hold.balanceAfter,
+    };
+    return undefined;
+  }
+
+  /** Nobody waits for the void: it is retried until it stands, and the hold is released after it. */
+  compensate(context: WorkflowContext, cause: Refusal): void {
+    const { charge } = context.quotaCheck;
+    if (charge.isEnding) return;
+    void charge.void({ reasonCode: cause.code, endReason: 'failed' });
+  }
+
+  private async reserve(
+    holdId: string,
+    amount: Parameters<QuotaStore['reserve']>[0]['amount'],
+    context: WorkflowContext,
+  ): Promise<ReserveOutcome | Refusal> {
+    const { limits } = context.request.principal;
+    try {
+      return await this.store.reserve({ holdId, amount, limits });
+    } catch (error) {
+      if (!(error instanceof QuotaUnavailableError)) throw error;
+      this.charges.abandonReserve(limits.tenantId, holdId);
+      return refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
+    }
+  }
+
+  private refused(refusal: Refusal): Refusal {
+    this.metrics.quotaCheckFailed.of(refusal.code).inc();
+    return refusal;
+  }
+}

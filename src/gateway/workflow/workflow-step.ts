@@ -1,0 +1,32 @@
+import type { Refusal } from '../../kernel/errors';
+import type { WorkflowContext } from './workflow.context';
+
+export const STEP_NAMES = [
+  'validation',
+  'routing',
+  'template_render',
+  'quota_check',
+  'upstream_call',
+  'response_transform',
+  'billing',
+  'usage_record',
+] as const;
+export type StepName = (typeof STEP_NAMES)[number];
+
+/** Nothing: go on. A refusal: stop, compensate what was done, answer with it. */
+export type StepOutcome = Refusal | undefined;
+
+/**
+ * One injectable step of a request. It reads the sections of the steps it depends on and writes its own, once.
+ * `execute` may answer at once or later; throwing means a fault of ours, an expected refusal is returned.
+ */
+export interface WorkflowStep {
+  readonly name: string;
+  readonly dependsOn: readonly string[];
+  execute(context: WorkflowContext): StepOutcome | Promise<StepOutcome>;
+  /**
+   * Undoes what execute holds, after a later step failed and before the point of no return. Called in reverse order,
+   * only for steps that completed; must not throw for what is gone already.
+   */
+  compensate?(context: WorkflowContext, cause: Refusal): void | Promise<void>;
+}

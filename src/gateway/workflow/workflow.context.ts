@@ -1,0 +1,221 @@
+import type { Principal } from '../../auth/principal';
+import type { Channel, CountingMethod, SettledCharge } from '../../billing/charge';
+import type { OpenCharge } from '../../billing/settlement/charges';
+import type { FrozenPrice, ModelProfile, TokenCounts } from '../../catalogue/price';
+import type { Refusal } from '../../kernel/errors';
+import type { NanoUsd } from '../../kernel/money';
+import type { RoutableUpstream } from '../../upstreams/upstream-directory';
+import type { ChatRequest } from '../dialects/openai-chat/chat-request';
+import type { ChatStreamPump, StreamEnding } from '../stream/chat-stream-pump';
+import type { StreamClient } from '../stream/stream-client';
+
+/** What the edge knows before the first step. */
+export interface RequestSection {
+  /** `x-request-id`, always made by the gateway. */
+  readonly traceId: string;
+  readonly clientRequestId: string | undefined;
+  readonly channel: Channel;
+  readonly route: string;
+  readonly receivedAtMs: number;
+  readonly receivedMonotonicMs: number;
+  readonly principal: Principal;
+  readonly rawBody: Buffer;
+  readonly client: StreamClient;
+}
+
+export interface ValidationSection {
+  readonly chat: ChatRequest;
+}
+
+export interface RoutingSection {
+  /** In the order of attempts. */
+  readonly candidates: readonly RoutableUpstream[];
+  readonly price: FrozenPrice;
+  readonly profile: ModelProfile;
+}
+
+export interface TemplateRenderSection {
+  /** The body as this candidate's provider takes it; a failover renders again. */
+  readonly bodyFor: (candidate: RoutableUpstream) => Buffer;
+}
+
+export interface QuotaCheckSection {
+  readonly charge: OpenCharge;
+  readonly reserved: NanoUsd;
+  readonly balanceBefore: NanoUsd;
+  readonly balanceAfter: NanoUsd;
+}
+
+export interface Attempt {
+  readonly upstreamId: string;
+  readonly upstreamName: string;
+  /** HTTP status, or the kind of failure. */
+  readonly outcome: number | string;
+  readonly durationMs: number;
+}
+
+export type Answer =
+  | { readonly kind: 'body'; readonly body: Buffer }
+  | { readonly kind: 'stream'; readonly pump: ChatStreamPump; readonly ending: StreamEnding };
+
+export interface UpstreamCallSection {
+  readonly servedBy: RoutableUpstream;
+  readonly answer: Answer;
+  /** From the receipt of the request to the first byte of the answer, milliseconds. */
+  readonly ttftMs: number | undefined;
+}
+
+export interface ResponseTransformSection {
+  readonly tokens: TokenCounts;
+  readonly method: CountingMethod;
+  readonly endReason: string;
+  /** Nothing is owed: the policy for a broken stream says so. */
+  readonly isFree: boolean;
+  /** The whole answer, for a call without stream. */
+  readonly body: Buffer | undefined;
+  /** What a stream that did not end well tells its client. */
+  readonly streamRefusal: Refusal | undefined;
+}
+
+export interface BillingSection {
+  /** Undefined: voided by policy, or not committed in time (it is written as soon as Postgres takes it). */
+  readonly charged: SettledCharge | undefined;
+}
+
+export interface UsageRecordSection {
+  readonly recorded: boolean;
+}
+
+/** Every section of the context: the edge's, and one a step. */
+export interface Sections {
+  request: RequestSection;
+  validation: ValidationSection;
+  routing: RoutingSection;
+  templateRender: TemplateRenderSection;
+  quotaCheck: QuotaCheckSection;
+  upstreamCall: UpstreamCallSection;
+  responseTransform: ResponseTransformSection;
+  billing: BillingSection;
+  usageRecord: UsageRecordSection;
+}
+
+type SnakeCase<S extends string> = S extends `${infer Head}${infer Tail}`
+  ? Head extends Lowercase<Head>
+    ? `${Head}${SnakeCase<Tail>}`
+    : `_${Lowercase<Head>}${SnakeCase<Tail>}`
+  : S;
+
+type SnakeKeys<T> = { [Key in keyof T & string as SnakeCase<Key>]: T[Key] };
+/** `quota_check` → { balance_before: NanoUsd, … } */
+type SnakeSections = { [Name in keyof Sections & string as SnakeCase<Name>]: SnakeKeys<Sections[Name]> };
+
+const camelNames = new Map<string, string>();
+
+function camel(name: string): string {
+  let known = camelNames.get(name);
+  if (known === undefined) {
+    known = name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
+    camelNames.set(name, known);
+  }
+  return known;
+}
+
+/**
+ * The typed state of one request. `context.quotaCheck.balanceBefore` and `context.get('quota_check', 'balance_before')`
+ * are the same data. Reading a section before its step has run is a fault and throws with the section's name.
+ */
+export class WorkflowContext {
+  private readonly sections: Partial<Sections> = {};
+  /** Every attempt so far, also of a call that fails. */
+  readonly attempts: Attempt[] = [];
+  /** The first byte went out or the settle is committed: nothing is compensated any more. */
+  isPastNoReturn = false;
+
+  constructor(request: RequestSection) {
+    this.sections.request = request;
+  }
+
+  has(name: keyof Sections): boolean {
+    return this.sections[name] !== undefined;
+  }
+
+  get<S extends keyof SnakeSections, K extends keyof SnakeSections[S] & string>(section: S, key: K): SnakeSections[S][K] {
+    const values = this.section(camel(section) as keyof Sections) as object as Record<string, SnakeSections[S][K]>;
+    return values[camel(key)] as SnakeSections[S][K];
+  }
+
+  set<S extends keyof SnakeSections, K extends keyof SnakeSections[S] & string>(
+    section: S,
+    key: K,
+    value: SnakeSections[S][K],
+  ): void {
+    const values = this.section(camel(section) as keyof Sections) as object as Record<string, unknown>;
+    values[camel(key)] = value;
+  }
+
+  get request(): RequestSection {
+    return this.section('request');
+  }
+
+  get validation(): ValidationSection {
+    return this.section('validation');
+  }
+  set validation(section: ValidationSection) {
+    this.sections.validation = section;
+  }
+
+  get routing(): RoutingSection {
+    return this.section('routing');
+  }
+  set routing(section: RoutingSection) {
+    this.sections.routing = section;
+  }
+
+  get templateRender(): TemplateRenderSection {
+    return this.section('templateRender');
+  }
+  set templateRender(section: TemplateRenderSection) {
+    this.sections.templateRender = section;
+  }
+
+  get quotaCheck(): QuotaCheckSection {
+    return this.section('quotaCheck');
+  }
+  set quotaCheck(section: QuotaCheckSection) {
+    this.sections.quotaCheck = section;
+  }
+
+  get upstreamCall(): UpstreamCallSection {
+    return this.section('upstreamCall');
+  }
+  set upstreamCall(section: UpstreamCallSection) {
+    this.sections.upstreamCall = section;
+  }
+
+  get responseTransform(): ResponseTransformSection {
+    return this.section('responseTransform');
+  }
+  set responseTransform(section: ResponseTransformSection) {
+    this.sections.responseTransform = section;
+  }
+
+  get billing(): BillingSection {
+    return this.section('billing');
+  }
+  set billing(section: BillingSection) {
+    this.sections.billing = section;
+  }
+
+  get usageRecord(): UsageRecordSection {
+    return this.section('usageRecord');
+  }
+  set usageRecord(section: UsageRecordSection) {
+    this.sections.usageRecord = section;
+  }
+
+  private section<N extends keyof Sections>(name: N): Sections[N] {
+    const section = this.sections[name];
+    if (section === undefined) throw new Error(`workflow section "${name}" is read before its step has run`);
+    return section as Sections[N];
+  }
+}

@@ -1,0 +1,26 @@
+import { Module } from '@nestjs/common';
+import { DatabaseAccessModule } from '../platform/database/database-access.module';
+import { Metrics } from '../platform/metrics/metrics';
+import { ProcessModule } from '../platform/process/process.module';
+import { RedisModule } from '../platform/redis/redis.module';
+import { EpochAuthority } from './epoch-authority';
+import { MeteredQuotaStore } from './metered-quota.store';
+import { QUOTA_STORE } from './quota-store.port';
+import { RedisQuotaStore } from './redis-quota.store';
+import { TenantWarmUp } from './warm-up/tenant-warm-up';
+
+@Module({
+  imports: [DatabaseAccessModule, RedisModule, ProcessModule],
+  providers: [
+    EpochAuthority,
+    TenantWarmUp,
+    RedisQuotaStore,
+    {
+      provide: QUOTA_STORE,
+      inject: [RedisQuotaStore, Metrics],
+      useFactory: (store: RedisQuotaStore, metrics: Metrics) => new MeteredQuotaStore(store, metrics),
+    },
+  ],
+  exports: [QUOTA_STORE, EpochAuthority, RedisModule, ProcessModule],
+})
+export class QuotaModule {}

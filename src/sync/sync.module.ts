@@ -1,0 +1,14 @@
+import { Module } from '@nestjs/common';
+import { DatabaseAccessModule } from '../platform/database/database-access.module';
+import { ScheduleModule } from '@nestjs/schedule';
+import { BillingModule } from '../billing/billing.module';
+import { QuotaModule } from '../quota/quota.module';
+import { DeadCharges } from './dead-charges';
+import { HoldSweeper } from './hold-sweeper';
+
+@Module({
+  imports: [DatabaseAccessModule, ScheduleModule.forRoot(), BillingModule, QuotaModule],
+  providers: [DeadCharges, HoldSweeper],
+  exports: [HoldSweeper],
+})
+export class SyncModule {}
