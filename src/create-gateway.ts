@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { NestApplicationOptions } from '@nestjs/common';
+import { NestApplicationContextOptions } from '@nestjs/common/interfaces/nest-application-context-options.interface.js';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Logger } from 'nestjs-pino';
@@ -21,7 +21,11 @@ export async function createGateway(
 ): Promise<NestFastifyApplication> {
   const routes = new RouteBook();
   const adapter = createHttpAdapter(limits, routes);
-  const options: NestApplicationOptions = { bodyParser: false, bufferLogs: true, abortOnError: false };
+  const options = Object.assign(new NestApplicationContextOptions(), {
+    bodyParser: false,
+    bufferLogs: true,
+    abortOnError: false,
+  });
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.register(settings), adapter, options);
   app.useLogger(app.get(Logger));
   app.useGlobalFilters(new ErrorFilter(app.get<Clock>(CLOCK), routes));
