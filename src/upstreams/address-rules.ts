@@ -25,7 +25,7 @@ const GLOBAL_UNICAST = ipaddr.IPv6.parseCIDR('2000::/3');
 export function judgeAddress(address: string): AddressVerdict {
   if (!ipaddr.isValid(address)) return 'forbidden';
   const parsed = ipaddr.parse(address);
-  return parsed instanceof ipaddr.IPv4 ? judgeIpv4(parsed) : judgeIpv6(parsed as ipaddr.IPv6);
+  return parsed instanceof ipaddr.IPv4 ? judgeIpv4(parsed) : judgeIpv6(parsed);
 }
 
 function judgeIpv4(address: ipaddr.IPv4): AddressVerdict {

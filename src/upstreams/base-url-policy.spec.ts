@@ -152,7 +152,8 @@ describe('BaseUrlPolicy on save', () => {
     [`https://api.example.com/${'a'.repeat(2048)}`, 'longer'],
   ])('%s is refused', async (url, reason) => {
     const refusal = await policy(true, { 'api.example.com': addressesOf('1.1.1.1') }).check(url);
-    expect(refusal).toMatchObject({ code: 'INVALID_REQUEST', values: { reason: expect.stringContaining(reason) } });
+    expect([refusal?.code, refusal?.param]).toEqual(['INVALID_REQUEST', 'base_url']);
+    expect(refusal?.values?.reason).toContain(reason);
     expect(JSON.stringify(refusal)).not.toContain('secret');
   });
 

@@ -29,7 +29,7 @@ export interface UpstreamRequest {
   /** Below the base URL, with leading slash: `/chat/completions`. */
   readonly path: string;
   readonly body: Buffer;
-  /** Sent beside the adapter's own content-type and authorisation. */
+  /** Sent beside the adapter's own content-type and authorisation; those and hop-by-hop headers are left out. */
   readonly headers: Readonly<Record<string, string>>;
 }
 
@@ -50,16 +50,21 @@ export interface UpstreamFailure {
   readonly message: string;
 }
 
-/** Receives one response. After onEnd or onFailure nothing else is called; after abort() nothing at all. */
+/**
+ * Receives one response. After onEnd or onFailure nothing else is called; after abort() nothing at all. Nothing is
+ * called before start() has returned. A callback that throws fails its call; onFailure must not throw.
+ */
 export interface UpstreamReader {
+  /** Once; also for redirects (never followed) and errors. Hop-by-hop headers are among them: do not pass them on blindly. */
   onHeaders(status: number, headers: Readonly<Record<string, string | string[] | undefined>>): void;
-  /** A piece of the body, as it came from the socket. */
+  /** A piece of the body, as it came from the socket and yours to keep; any length, cut anywhere. The caller bounds the sum. */
   onData(chunk: Buffer): void;
   onEnd(): void;
   onFailure(failure: UpstreamFailure): void;
 }
 
 export interface UpstreamCall {
+  /** From within onHeaders or onData it holds at once; called from elsewhere one more piece may still come. */
   pause(): void;
   resume(): void;
   /** Ends the call and its connection at once. The reader hears nothing more. Idempotent. */
