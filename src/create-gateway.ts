@@ -3,7 +3,6 @@ import { join } from 'node:path';
 import { NestApplicationContextOptions } from '@nestjs/common/interfaces/nest-application-context-options.interface.js';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
-import { Logger } from 'nestjs-pino';
 import { AppModule } from './app.module';
 import { ErrorFilter } from './gateway/error.filter';
 import { createHttpAdapter, refuseWhileDraining, type SocketLimits } from './gateway/http/http-adapter';
@@ -13,6 +12,7 @@ import { Settings } from './platform/config/settings';
 import { serveApiDocs } from './platform/http/api-docs';
 import { Drain } from './platform/http/drain';
 import { RouteBook } from './platform/http/route-book';
+import { GatewayLogger } from './platform/logging/gateway-logger';
 
 /** The gateway, ready to listen. Database checked and migrated; what stands in the way is thrown, BootError in words. */
 export async function createGateway(
@@ -27,7 +27,7 @@ export async function createGateway(
     abortOnError: false,
   });
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.register(settings), adapter, options);
-  app.useLogger(app.get(Logger));
+  app.useLogger(app.get(GatewayLogger));
   app.useGlobalFilters(new ErrorFilter(app.get<Clock>(CLOCK), routes));
   refuseWhileDraining(adapter, app.get(Drain));
   if (settings.showsDocs) serveApiDocs(app, productVersion());

@@ -29,6 +29,7 @@ export class ErrorFilter implements ExceptionFilter {
       localeOf(request.headers['accept-language']),
       this.clock.nowMs(),
     );
+    if (refusal.code === 'METHOD_NOT_ALLOWED') reply.header('allow', refusal.values?.allowed ?? '');
     void reply.status(status).headers(headers).send(body);
   }
 

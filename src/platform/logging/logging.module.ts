@@ -1,13 +1,18 @@
 import { Module, RequestMethod } from '@nestjs/common';
 import { LoggerModule, type Params } from 'nestjs-pino';
 import { Settings } from '../config/settings';
+import { GatewayLogger } from './gateway-logger';
 import { REDACTED_PATHS } from './redaction';
 
 /**
  * JSON lines on standard output. Only the control plane has an access log: on /v1 a line a request would cost more
  * than the request, and request_log has it anyway.
  */
-@Module({ imports: [LoggerModule.forRootAsync({ inject: [Settings], useFactory: loggerOptions })] })
+@Module({
+  imports: [LoggerModule.forRootAsync({ inject: [Settings], useFactory: loggerOptions })],
+  providers: [GatewayLogger],
+  exports: [GatewayLogger],
+})
 export class LoggingModule {}
 
 export function loggerOptions(settings: Settings): Params {

@@ -8,7 +8,7 @@ import { Metrics } from './metrics';
 
 /** `/metrics` on the main port, for the holder of the admin token; not there when METRICS_PORT serves it. */
 @ApiExcludeController()
-@Controller()
+@Controller('metrics')
 export class MetricsController {
   constructor(
     private readonly metrics: Metrics,
