@@ -1,0 +1,207 @@
+import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
+import type { Pool } from 'pg';
+import { CLOCK, type Clock } from '../kernel/clock';
+import { type NanoUsd, nanoUsd } from '../kernel/money';
+import { Settings } from '../platform/config/settings';
+import { SecretBox } from '../platform/crypto/secret-box';
+import { ChangeFeed } from '../platform/database/change-feed';
+import { PG_POOL } from '../platform/database/pg-pool';
+import { StoredTarget } from './stored-target';
+import type { ProviderKind, UpstreamTarget } from './upstream.port';
+
+/** Without a live change feed what was read may be believed for this long; a model nobody knows is looked up as often. */
+const BELIEVED_MS = 1_000;
+
+export interface RoutableUpstream {
+  readonly target: UpstreamTarget;
+  readonly kind: ProviderKind;
+  /** Lower numbers are tried first. */
+  readonly priority: number;
+  /** Share of the calls within the priority; 0: only when nothing else is left. */
+  readonly weight: number;
+  readonly costInputNanoUsdPerMtok: NanoUsd;
+  readonly costOutputNanoUsdPerMtok: NanoUsd;
+}
+
+export interface ListedModel {
+  readonly model: string;
+  /** Since when an enabled upstream offers it, milliseconds since the Unix epoch. */
+  readonly sinceMs: number;
+}
+
+interface Snapshot {
+  /** Sorted by priority; empty where every upstream of the model is disabled or unusable. */
+  readonly byModel: ReadonlyMap<string, readonly RoutableUpstream[]>;
+  readonly models: readonly ListedModel[];
+  /** How many changes had been heard when the read began. */
+  readonly changes: number;
+  readonly readAtMs: number;
+}
+
+interface Row {
+  readonly id: string;
+  readonly name: string;
+  readonly model: string;
+  readonly upstream_model: string;
+  readonly priority: number;
+  readonly weight: number;
+  readonly timeout_ms: number | null;
+  readonly enabled: boolean;
+  readonly cost_input: string;
+  readonly cost_output: string;
+  readonly created_at: Date;
+  readonly provider_id: string;
+  readonly provider_name: string;
+  readonly kind: ProviderKind;
+  readonly base_url: string;
+  readonly api_key_encrypted: Buffer;
+}
+
+const ALL_UPSTREAMS = `
+select u.id, u.name, u.model, u.upstream_model, u.priority, u.weight, u.timeout_ms, u.enabled, u.created_at,
+       u.cost_input_nano_usd_per_mtok as cost_input, u.cost_output_nano_usd_per_mtok as cost_output,
+       p.id as provider_id, p.name as provider_name, p.kind, p.base_url, p.api_key_encrypted
+  from upstream u join provider p on p.id = u.provider_id
+ order by u.priority, u.id`;
+
+/**
+ * Upstreams by the model that clients ask for, from memory. Every change (this or another process) makes the picture
+ * void at once; whoever asks next waits for a read that began after it, one read at a time for all. Methods answer
+ * without a promise while the picture holds; a promise rejects where Postgres does not answer.
+ */
+@Injectable()
+export class UpstreamDirectory implements OnModuleInit {
+  private readonly logger = new Logger(UpstreamDirectory.name);
+  private snapshot: Snapshot | undefined;
+  private reading: Promise<Snapshot> | undefined;
+  private changes = 0;
+  /** Providers already complained about, so that a bad key is logged once and not with every read. */
+  private unusable = new Set<string>();
+
+  constructor(
+    @Inject(PG_POOL) private readonly pool: Pool,
+    private readonly feed: ChangeFeed,
+    private readonly secrets: SecretBox,
+    private readonly settings: Settings,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  onModuleInit(): void {
+    const invalidate = (): void => {
+      this.invalidate();
+    };
+    this.feed.subscribe('provider', { changed: invalidate, lost: invalidate });
+    this.feed.subscribe('upstream', { changed: invalidate, lost: invalidate });
+  }
+
+  /** For who just committed a change and wants its next question answered by it, without waiting for the feed. */
+  invalidate(): void {
+    this.changes += 1;
+  }
+
+  /** Undefined: no upstream has this model. Empty: all that have it are disabled or unusable. */
+  candidatesOf(
+    model: string,
+  ): readonly RoutableUpstream[] | undefined | Promise<readonly RoutableUpstream[] | undefined> {
+    const snapshot = this.current();
+    const known = snapshot?.byModel.get(model);
+    if (known || (snapshot && this.clock.monotonicMs() - snapshot.readAtMs < BELIEVED_MS)) return known;
+    return this.read().then(({ byModel }) => byModel.get(model));
+  }
+
+  /** Models with an enabled upstream, by name. */
+  listModels(): readonly ListedModel[] | Promise<readonly ListedModel[]> {
+    return this.current()?.models ?? this.read().then(({ models }) => models);
+  }
+
+  private current(): Snapshot | undefined {
+    const { snapshot } = this;
+    if (snapshot?.changes !== this.changes) return undefined;
+    if (this.feed.isLive) return snapshot;
+    return this.clock.monotonicMs() - snapshot.readAtMs < BELIEVED_MS ? snapshot : undefined;
+  }
+
+  private async read(): Promise<Snapshot> {
+    const changes = this.changes;
+    let snapshot: Snapshot;
+    do {
+      // A read under way may have begun before the change that made us ask; the one after it has not.
+      this.reading ??= this.readAll().finally(() => {
+        this.reading = undefined;
+      });
+      snapshot = await this.reading;
+    } while (snapshot.changes < changes);
+    return snapshot;
+  }
+
+  private async readAll(): Promise<Snapshot> {
+    const { changes } = this;
+    const readAtMs = this.clock.monotonicMs();
+    const { rows } = await this.pool.query<Row>({ name: 'all-upstreams', text: ALL_UPSTREAMS });
+    this.snapshot = { ...this.picture(rows), changes, readAtMs };
+    return this.snapshot;
+  }
+
+  private picture(rows: readonly Row[]): Pick<Snapshot, 'byModel' | 'models'> {
+    const byModel = new Map<string, RoutableUpstream[]>();
+    const sinceMs = new Map<string, number>();
+    const keys = this.openKeys(rows);
+    for (const row of rows) {
+      const offers = byModel.get(row.model) ?? [];
+      byModel.set(row.model, offers);
+      const apiKey = keys.get(row.provider_id);
+      if (!row.enabled || apiKey === undefined) continue;
+      offers.push(this.routable(row, apiKey));
+      sinceMs.set(row.model, Math.min(row.created_at.getTime(), sinceMs.get(row.model) ?? Infinity));
+    }
+    const models = [...sinceMs].map(([model, since]) => ({ model, sinceMs: since }));
+    return { byModel, models: models.sort((a, b) => (a.model < b.model ? -1 : 1)) };
+  }
+
+  private routable(row: Row, apiKey: string): RoutableUpstream {
+    const firstByteMs = row.timeout_ms ?? this.settings.upstreamFirstByteMs;
+    return {
+      target: new StoredTarget(
+        {
+          upstreamId: row.id,
+          upstreamName: row.name,
+          providerId: row.provider_id,
+          providerName: row.provider_name,
+          baseUrl: row.base_url,
+          upstreamModel: row.upstream_model,
+          deadlines: {
+            firstByteMs,
+            idleMs: this.settings.upstreamIdleMs,
+            totalMs: Math.max(firstByteMs, this.settings.upstreamTotalMs),
+          },
+        },
+        apiKey,
+      ),
+      kind: row.kind,
+      priority: row.priority,
+      weight: row.weight,
+      costInputNanoUsdPerMtok: nanoUsd(row.cost_input),
+      costOutputNanoUsdPerMtok: nanoUsd(row.cost_output),
+    };
+  }
+
+  /** Keys by provider, of those that have an enabled upstream. One provider that cannot be used must not take the others along. */
+  private openKeys(rows: readonly Row[]): Map<string, string> {
+    const keys = new Map<string, string>();
+    const unusable = new Set<string>();
+    for (const row of rows) {
+      const id = row.provider_id;
+      if (!row.enabled || keys.has(id) || unusable.has(id)) continue;
+      try {
+        if (!URL.canParse(row.base_url)) throw new Error('its base URL is not valid');
+        keys.set(id, this.secrets.open(row.api_key_encrypted, id));
+      } catch (error) {
+        unusable.add(id);
+        const reason = error instanceof Error ? error.message : 'unknown';
+        if (!this.unusable.has(id)) this.logger.error(`provider ${row.provider_name} (${id}) is left out: ${reason}`);
+      }
+    }
+    this.unusable = unusable;
+    return keys;
+  }
+}
