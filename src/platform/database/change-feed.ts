@@ -51,6 +51,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   private beatTimer: NodeJS.Timeout | undefined;
   private retryTimer: NodeJS.Timeout | undefined;
   private lastBeatMs = 0;
+  private isBeatUnderWay = false;
   private failures = 0;
   private generationCount = 0;
 
@@ -112,7 +113,7 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
         this.beat(client);
       }, this.timing.beatMs);
     } catch (error) {
-      this.leave(client, error instanceof Error ? error.message : 'unknown');
+      this.leave(client, reasonOf(error));
     }
   }
 
@@ -125,7 +126,9 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
   }
 
   private async sendBeat(client: Client): Promise<void> {
+    this.isBeatUnderWay = true;
     await client.query(`notify ${this.beatChannel}`);
+    if (this.client === client) this.isBeatUnderWay = false;
   }
 
   private beat(client: Client): void {
@@ -134,8 +137,10 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
       this.leave(client, `no beat for ${Math.round(silenceMs)} ms`);
       return;
     }
+    // One that was not answered yet is not doubled: it would only wait behind it.
+    if (this.isBeatUnderWay) return;
     this.sendBeat(client).catch((error: unknown) => {
-      this.leave(client, error instanceof Error ? error.message : 'unknown');
+      this.leave(client, reasonOf(error));
     });
   }
 
@@ -198,4 +203,9 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
       }
     }
   }
+}
+
+function reasonOf(error: unknown): string {
+  if (error instanceof AggregateError) return error.errors.map(reasonOf).join(', ');
+  return error instanceof Error ? error.message : String(error);
 }
