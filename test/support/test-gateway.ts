@@ -21,8 +21,8 @@ export interface TestGateway {
   readonly port: number;
   readonly adminToken: string;
   readonly pid: number;
-  /** The exit code, once it is gone; null when a signal ended it. */
-  readonly ended: Promise<number | null>;
+  /** The exit code once it is gone; 128 + the signal's number when one ended it. */
+  readonly ended: Promise<number>;
   /** SIGTERM, and wait for the drain. */
   stop(): Promise<void>;
   kill9(): Promise<void>;

@@ -1,13 +1,14 @@
 import { type ChildProcess, spawn, type SpawnOptions } from 'node:child_process';
 import { closeSync, openSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
+import { constants } from 'node:os';
 import { identify, type ProcessRecord, stopByRecord, writeRecord } from './process-identity';
 
 const LOG_LIMIT_BYTES = 10_000_000;
 
 export interface ServerProcess {
   readonly pid: number;
-  /** Resolves when the process is gone: its exit code, or 128 + nothing known (null) when a signal ended it. */
-  readonly ended: Promise<number | null>;
+  /** Resolves when the process is gone: its exit code, 128 + the signal's number, or 127 when it could not start. */
+  readonly ended: Promise<number>;
   hasEnded(): boolean;
   stop(signals: readonly (readonly [NodeJS.Signals, number])[]): Promise<void>;
   kill9(): Promise<void>;
@@ -36,8 +37,8 @@ export function startServerProcess(options: ServerProcessOptions): ServerProcess
     closeSync(log);
   }
   let isOver = false;
-  const ended = new Promise<number | null>((resolve) => {
-    const finish = (code: number | null): void => {
+  const ended = new Promise<number>((resolve) => {
+    const finish = (code: number): void => {
       isOver = true;
       rmSync(options.pidFile, { force: true });
       resolve(code);
@@ -45,8 +46,12 @@ export function startServerProcess(options: ServerProcessOptions): ServerProcess
     child.once('error', () => {
       finish(127);
     });
-    child.once('exit', finish);
+    child.once('exit', (code, signal) => {
+      finish(code ?? 128 + (signal === null ? 0 : constants.signals[signal]));
+    });
   });
+  // What was started may be left running by a caller that ends: the next start finds it by its record.
+  child.unref();
   const record: ProcessRecord = identify(child.pid ?? -1) ?? { pid: child.pid ?? -1, startedAt: 'never' };
   writeRecord(options.pidFile, record);
   const stop = async (signals: readonly (readonly [NodeJS.Signals, number])[]): Promise<void> => {

@@ -1,0 +1,477 @@
+-- tables
+table api_key
+  id uuid not null
+  tenant_id uuid not null
+  name text not null
+  digest bytea not null comment 'HMAC-SHA-256 of the key under KEY_PEPPER; the key itself is never stored.'
+  hint text not null
+  allowed_models text[]
+  expires_at timestamp with time zone
+  revoked_at timestamp with time zone
+  created_at timestamp with time zone not null default now()
+  updated_at timestamp with time zone not null default now()
+table audit_log
+  id bigint not null generated always as identity
+  actor text not null
+  action text not null
+  entity text not null
+  entity_id text not null
+  before jsonb
+  after jsonb
+  at timestamp with time zone not null default now()
+table billing_transaction with (fillfactor=70)
+  comment 'One row a charge. id is the hold''s id; id and trace_id are UUIDv7, so a time range is an id range. A settle changes no indexed column. No foreign keys: keys and upstreams may vanish, their names are copied in.'
+  id uuid not null
+  tenant_id uuid not null
+  trace_id uuid not null
+  type text not null
+  status text not null
+  channel text not null
+  is_stream boolean not null default false
+  epoch bigint not null default 0
+  process_id uuid
+  hold_nano_usd bigint not null default 0
+  amount_nano_usd bigint not null default 0
+  refunded_nano_usd bigint not null default 0
+  credit_limit_nano_usd bigint not null default 0
+  balance_before_nano_usd bigint
+  balance_after_nano_usd bigint
+  funding text not null default 'wallet'::text
+  day_window_start timestamp with time zone
+  month_window_start timestamp with time zone
+  api_key_id uuid
+  api_key_name text
+  model text
+  upstream_id uuid
+  upstream_name text
+  provider_name text
+  price_version bigint
+  prices jsonb
+  tokens_input_uncached bigint not null default 0
+  tokens_input_cached bigint not null default 0
+  tokens_cache_write bigint not null default 0
+  tokens_output bigint not null default 0
+  tokens_reasoning bigint not null default 0
+  tokens_audio bigint not null default 0
+  tokens_image bigint not null default 0
+  counting_method text
+  end_reason text
+  reason_code text
+  description text
+  reversed_by uuid
+  created_at timestamp with time zone not null default now()
+  ended_at timestamp with time zone
+table gateway_process
+  id uuid not null
+  host text not null
+  pid integer not null
+  status text not null default 'alive'::text
+  beat bigint not null default 0
+  oldest_open_id uuid not null comment 'Every open charge of this process has an id ≥ this, as of its last beat: where the sweeper starts to look.'
+  started_at timestamp with time zone not null default now()
+  beat_at timestamp with time zone not null default now()
+table ledger_account with (fillfactor=50)
+  comment 'posted = credits − debits. A tenant''s accounts keep it, with a gapless version, in the transaction of the transfer; house accounts (tenant_id null) keep none: theirs is the sum of their transfers, so that no row is hot. The bound of 9,000,000 USD is the doubles'' 2^53 in Redis Lua.'
+  id uuid not null
+  tenant_id uuid
+  name text not null
+  posted_nano_usd bigint
+  credit_limit_nano_usd bigint not null default 0
+  version bigint not null default 0
+  created_at timestamp with time zone not null default now()
+table ledger_transfer
+  comment 'Append-only double entry: one row debits and credits the same amount, so every row sums to zero. The version columns number the changes of a tenant''s account without gaps (null on the house side). No foreign keys: accounts are never deleted, and a key check would lock the house''s rows in every charge.'
+  id bigint not null generated always as identity
+  kind text not null
+  transaction_id uuid not null
+  debit_account_id uuid not null
+  credit_account_id uuid not null
+  amount_nano_usd bigint not null
+  debit_version bigint
+  credit_version bigint
+  reason_code text
+  created_at timestamp with time zone not null default now()
+table model_profile
+  model text not null
+  is_reasoning boolean not null default false
+  default_output_reserve_tokens integer not null default 1024
+  max_output_tokens integer
+  tokens_per_image integer not null default 1500
+table price
+  comment 'Versioned: rows are added, never changed; the id is the price version a receipt names.'
+  id bigint not null generated always as identity
+  model text not null
+  effective_from timestamp with time zone not null default now()
+  input_uncached_nano_usd_per_mtok bigint not null
+  input_cached_nano_usd_per_mtok bigint not null
+  cache_write_nano_usd_per_mtok bigint not null
+  output_nano_usd_per_mtok bigint not null
+  reasoning_nano_usd_per_mtok bigint not null
+  audio_nano_usd_per_mtok bigint not null
+  image_nano_usd_per_mtok bigint not null
+  per_request_nano_usd bigint not null default 0
+  created_at timestamp with time zone not null default now()
+table provider
+  id uuid not null
+  name text not null
+  kind text not null
+  base_url text not null
+  api_key_encrypted bytea not null
+  created_at timestamp with time zone not null default now()
+  updated_at timestamp with time zone not null default now()
+table quota_authority
+  comment 'Which projection of the ledger is current; masters maps a Redis address to its run_id.'
+  only_row boolean not null default true
+  epoch bigint not null
+  masters jsonb not null default '{}'::jsonb
+  changed_at timestamp with time zone not null default now()
+table request_billing_snapshot
+  comment 'Immutable: everything needed to compute the amount again.'
+  transaction_id uuid not null
+  tenant_id uuid not null
+  arithmetic jsonb not null
+  created_at timestamp with time zone not null default now()
+table request_log
+  comment 'Operational record; id is the trace id. Losing a row costs no money.'
+  id uuid not null
+  tenant_id uuid not null
+  api_key_id uuid
+  client_request_id text
+  channel text not null
+  route text not null
+  model text
+  is_stream boolean not null
+  status integer not null
+  error_code text
+  end_reason text
+  attempts jsonb not null default '[]'::jsonb
+  duration_ms integer not null
+  ttft_ms integer
+  created_at timestamp with time zone not null default now()
+table tenant
+  comment 'Closed, never deleted: money rows name it for ever. Null quotas are unlimited.'
+  id uuid not null
+  name text not null
+  status text not null default 'active'::text
+  timezone text not null
+  daily_quota bigint
+  monthly_quota bigint
+  unknown_price_policy text not null default 'reject'::text
+  created_at timestamp with time zone not null default now()
+  updated_at timestamp with time zone not null default now()
+table tenant_projection
+  comment 'The epoch in which a tenant''s projection was last installed. Cold again in the same epoch means that it was lost.'
+  tenant_id uuid not null
+  epoch bigint not null
+  installed_at timestamp with time zone not null default now()
+table upstream
+  id uuid not null
+  provider_id uuid not null
+  name text not null
+  model text not null
+  upstream_model text not null
+  priority integer not null default 0
+  weight integer not null default 100
+  timeout_ms integer
+  enabled boolean not null default true
+  cost_input_nano_usd_per_mtok bigint not null default 0
+  cost_output_nano_usd_per_mtok bigint not null default 0
+  created_at timestamp with time zone not null default now()
+  updated_at timestamp with time zone not null default now()
+
+-- constraints
+api_key.api_key_digest_check CHECK ((length(digest) = 32));
+api_key.api_key_digest_key UNIQUE (digest);
+api_key.api_key_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
+api_key.api_key_pkey PRIMARY KEY (id);
+api_key.api_key_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
+audit_log.audit_log_pkey PRIMARY KEY (id);
+billing_transaction.billing_transaction_channel_check CHECK ((channel = ANY (ARRAY['external'::text, 'internal'::text, 'admin'::text])));
+billing_transaction.billing_transaction_check CHECK (((refunded_nano_usd >= 0) AND (refunded_nano_usd <= GREATEST(amount_nano_usd, (0)::bigint))));
+billing_transaction.billing_transaction_check1 CHECK (((status = 'PENDING'::text) = (ended_at IS NULL)));
+billing_transaction.billing_transaction_check2 CHECK (((type <> 'charge'::text) OR (amount_nano_usd >= 0)));
+billing_transaction.billing_transaction_counting_method_check CHECK ((counting_method = ANY (ARRAY['usage'::text, 'tokenizer'::text, 'estimated'::text])));
+billing_transaction.billing_transaction_funding_check CHECK ((funding = 'wallet'::text));
+billing_transaction.billing_transaction_hold_nano_usd_check CHECK ((hold_nano_usd >= 0));
+billing_transaction.billing_transaction_pkey PRIMARY KEY (id);
+billing_transaction.billing_transaction_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'COMMITTED'::text, 'VOIDED'::text])));
+billing_transaction.billing_transaction_tenant_id_trace_id_key UNIQUE (tenant_id, trace_id);
+billing_transaction.billing_transaction_tokens_audio_check CHECK ((tokens_audio >= 0));
+billing_transaction.billing_transaction_tokens_cache_write_check CHECK ((tokens_cache_write >= 0));
+billing_transaction.billing_transaction_tokens_image_check CHECK ((tokens_image >= 0));
+billing_transaction.billing_transaction_tokens_input_cached_check CHECK ((tokens_input_cached >= 0));
+billing_transaction.billing_transaction_tokens_input_uncached_check CHECK ((tokens_input_uncached >= 0));
+billing_transaction.billing_transaction_tokens_output_check CHECK ((tokens_output >= 0));
+billing_transaction.billing_transaction_tokens_reasoning_check CHECK ((tokens_reasoning >= 0));
+billing_transaction.billing_transaction_type_check CHECK ((type = ANY (ARRAY['charge'::text, 'recharge'::text, 'adjustment'::text, 'refund'::text, 'correction'::text])));
+gateway_process.gateway_process_pkey PRIMARY KEY (id);
+gateway_process.gateway_process_status_check CHECK ((status = ANY (ARRAY['alive'::text, 'ended'::text, 'dead'::text, 'swept'::text])));
+ledger_account.ledger_account_check CHECK (((tenant_id IS NULL) = (posted_nano_usd IS NULL)));
+ledger_account.ledger_account_check1 CHECK (((abs(posted_nano_usd) + credit_limit_nano_usd) <= '9000000000000000'::bigint));
+ledger_account.ledger_account_credit_limit_nano_usd_check CHECK ((credit_limit_nano_usd >= 0));
+ledger_account.ledger_account_pkey PRIMARY KEY (id);
+ledger_account.ledger_account_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
+ledger_account.ledger_account_tenant_id_name_key UNIQUE NULLS NOT DISTINCT (tenant_id, name);
+ledger_account.ledger_account_version_check CHECK ((version >= 0));
+ledger_transfer.ledger_transfer_amount_nano_usd_check CHECK ((amount_nano_usd > 0));
+ledger_transfer.ledger_transfer_check CHECK ((debit_account_id <> credit_account_id));
+ledger_transfer.ledger_transfer_credit_version_check CHECK ((credit_version > 0));
+ledger_transfer.ledger_transfer_debit_version_check CHECK ((debit_version > 0));
+ledger_transfer.ledger_transfer_kind_check CHECK ((kind = ANY (ARRAY['charge'::text, 'recharge'::text, 'adjustment'::text, 'overrun_repayment'::text, 'refund'::text, 'correction'::text, 'upstream_cost'::text])));
+ledger_transfer.ledger_transfer_pkey PRIMARY KEY (id);
+model_profile.model_profile_default_output_reserve_tokens_check CHECK ((default_output_reserve_tokens > 0));
+model_profile.model_profile_max_output_tokens_check CHECK ((max_output_tokens > 0));
+model_profile.model_profile_pkey PRIMARY KEY (model);
+model_profile.model_profile_tokens_per_image_check CHECK ((tokens_per_image >= 0));
+price.price_audio_nano_usd_per_mtok_check CHECK ((audio_nano_usd_per_mtok >= 0));
+price.price_cache_write_nano_usd_per_mtok_check CHECK ((cache_write_nano_usd_per_mtok >= 0));
+price.price_image_nano_usd_per_mtok_check CHECK ((image_nano_usd_per_mtok >= 0));
+price.price_input_cached_nano_usd_per_mtok_check CHECK ((input_cached_nano_usd_per_mtok >= 0));
+price.price_input_uncached_nano_usd_per_mtok_check CHECK ((input_uncached_nano_usd_per_mtok >= 0));
+price.price_model_check CHECK (((length(model) >= 1) AND (length(model) <= 200)));
+price.price_output_nano_usd_per_mtok_check CHECK ((output_nano_usd_per_mtok >= 0));
+price.price_per_request_nano_usd_check CHECK ((per_request_nano_usd >= 0));
+price.price_pkey PRIMARY KEY (id);
+price.price_reasoning_nano_usd_per_mtok_check CHECK ((reasoning_nano_usd_per_mtok >= 0));
+provider.provider_kind_check CHECK ((kind = 'openai'::text));
+provider.provider_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
+provider.provider_name_key UNIQUE (name);
+provider.provider_pkey PRIMARY KEY (id);
+quota_authority.quota_authority_epoch_check CHECK ((epoch > 0));
+quota_authority.quota_authority_only_row_check CHECK (only_row);
+quota_authority.quota_authority_pkey PRIMARY KEY (only_row);
+request_billing_snapshot.request_billing_snapshot_pkey PRIMARY KEY (transaction_id);
+request_log.request_log_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_key(id) ON DELETE SET NULL;
+request_log.request_log_pkey PRIMARY KEY (id);
+tenant.tenant_daily_quota_check CHECK ((daily_quota >= 0));
+tenant.tenant_monthly_quota_check CHECK ((monthly_quota >= 0));
+tenant.tenant_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
+tenant.tenant_pkey PRIMARY KEY (id);
+tenant.tenant_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'closed'::text])));
+tenant.tenant_unknown_price_policy_check CHECK ((unknown_price_policy = ANY (ARRAY['reject'::text, 'free'::text])));
+tenant_projection.tenant_projection_pkey PRIMARY KEY (tenant_id);
+upstream.upstream_cost_input_nano_usd_per_mtok_check CHECK ((cost_input_nano_usd_per_mtok >= 0));
+upstream.upstream_cost_output_nano_usd_per_mtok_check CHECK ((cost_output_nano_usd_per_mtok >= 0));
+upstream.upstream_model_check CHECK (((length(model) >= 1) AND (length(model) <= 200)));
+upstream.upstream_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
+upstream.upstream_pkey PRIMARY KEY (id);
+upstream.upstream_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES provider(id) ON DELETE CASCADE;
+upstream.upstream_timeout_ms_check CHECK ((timeout_ms > 0));
+upstream.upstream_upstream_model_check CHECK (((length(upstream_model) >= 1) AND (length(upstream_model) <= 200)));
+upstream.upstream_weight_check CHECK (((weight >= 0) AND (weight <= 1000000)));
+
+-- indexes
+CREATE INDEX api_key_by_tenant ON public.api_key USING btree (tenant_id, id);
+CREATE UNIQUE INDEX api_key_digest_key ON public.api_key USING btree (digest);
+CREATE UNIQUE INDEX api_key_pkey ON public.api_key USING btree (id);
+CREATE UNIQUE INDEX audit_log_pkey ON public.audit_log USING btree (id);
+CREATE UNIQUE INDEX billing_transaction_pkey ON public.billing_transaction USING btree (id);
+CREATE UNIQUE INDEX billing_transaction_tenant_id_trace_id_key ON public.billing_transaction USING btree (tenant_id, trace_id);
+CREATE UNIQUE INDEX gateway_process_pkey ON public.gateway_process USING btree (id);
+CREATE UNIQUE INDEX ledger_account_pkey ON public.ledger_account USING btree (id);
+CREATE UNIQUE INDEX ledger_account_tenant_id_name_key ON public.ledger_account USING btree (tenant_id, name) NULLS NOT DISTINCT;
+CREATE INDEX ledger_transfer_by_transaction ON public.ledger_transfer USING btree (transaction_id);
+CREATE UNIQUE INDEX ledger_transfer_credit_version ON public.ledger_transfer USING btree (credit_account_id, credit_version) WHERE (credit_version IS NOT NULL);
+CREATE UNIQUE INDEX ledger_transfer_debit_version ON public.ledger_transfer USING btree (debit_account_id, debit_version) WHERE (debit_version IS NOT NULL);
+CREATE UNIQUE INDEX ledger_transfer_pkey ON public.ledger_transfer USING btree (id);
+CREATE UNIQUE INDEX model_profile_pkey ON public.model_profile USING btree (model);
+CREATE INDEX price_by_model ON public.price USING btree (model, effective_from DESC, id DESC);
+CREATE UNIQUE INDEX price_pkey ON public.price USING btree (id);
+CREATE UNIQUE INDEX provider_name_key ON public.provider USING btree (name);
+CREATE UNIQUE INDEX provider_pkey ON public.provider USING btree (id);
+CREATE UNIQUE INDEX quota_authority_pkey ON public.quota_authority USING btree (only_row);
+CREATE UNIQUE INDEX request_billing_snapshot_pkey ON public.request_billing_snapshot USING btree (transaction_id);
+CREATE INDEX request_log_by_tenant ON public.request_log USING btree (tenant_id, id);
+CREATE UNIQUE INDEX request_log_pkey ON public.request_log USING btree (id);
+CREATE UNIQUE INDEX tenant_pkey ON public.tenant USING btree (id);
+CREATE UNIQUE INDEX tenant_projection_pkey ON public.tenant_projection USING btree (tenant_id);
+CREATE INDEX upstream_by_provider ON public.upstream USING btree (provider_id);
+CREATE UNIQUE INDEX upstream_pkey ON public.upstream USING btree (id);
+
+-- triggers
+CREATE TRIGGER api_key_changed AFTER INSERT OR DELETE OR UPDATE ON public.api_key FOR EACH ROW EXECUTE FUNCTION notify_change('id');
+CREATE TRIGGER credit_limit_changed AFTER UPDATE OF credit_limit_nano_usd ON public.ledger_account FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
+CREATE TRIGGER ledger_transfer_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_transfer FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
+CREATE TRIGGER model_profile_changed AFTER INSERT OR DELETE OR UPDATE ON public.model_profile FOR EACH ROW EXECUTE FUNCTION notify_change('model');
+CREATE TRIGGER price_changed AFTER INSERT OR DELETE OR UPDATE ON public.price FOR EACH ROW EXECUTE FUNCTION notify_change('model');
+CREATE TRIGGER provider_changed AFTER INSERT OR DELETE OR UPDATE ON public.provider FOR EACH ROW EXECUTE FUNCTION notify_change('id');
+CREATE TRIGGER quota_authority_changed AFTER UPDATE ON public.quota_authority FOR EACH ROW EXECUTE FUNCTION notify_change('epoch');
+CREATE TRIGGER request_billing_snapshot_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.request_billing_snapshot FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
+CREATE TRIGGER tenant_changed AFTER INSERT OR DELETE OR UPDATE ON public.tenant FOR EACH ROW EXECUTE FUNCTION notify_change('id');
+CREATE TRIGGER upstream_changed AFTER INSERT OR DELETE OR UPDATE ON public.upstream FOR EACH ROW EXECUTE FUNCTION notify_change('id');
+
+-- functions
+CREATE OR REPLACE FUNCTION public.billing_admit(p_rows json)
+ RETURNS TABLE(id uuid, status text)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_epoch bigint;
+begin
+  -- Shared: while this transaction runs nobody can raise the epoch; the read below sees the last raise.
+  perform pg_advisory_xact_lock_shared(quota_fence());
+  select epoch into v_epoch from quota_authority;
+
+  insert into billing_transaction (
+    id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
+    balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start, api_key_id, api_key_name,
+    model, price_version, prices)
+  select r.id, r.tenant_id, r.trace_id, 'charge', 'PENDING', r.channel, r.is_stream, r.epoch, r.process_id,
+    r.hold_nano_usd, r.credit_limit_nano_usd, r.balance_before_nano_usd, r.balance_after_nano_usd,
+    to_timestamp(r.day_window_start_ms / 1000.0), to_timestamp(r.month_window_start_ms / 1000.0),
+    r.api_key_id, r.api_key_name, r.model, r.price_version, r.prices
+  from json_populate_recordset(null::charge_row, p_rows) r
+  where r.epoch = v_epoch
+  on conflict do nothing;
+
+  -- A resend after a lost reply finds its own rows; a hold the sweeper voided first finds VOIDED; a fenced one, none.
+  return query select b.id, b.status from billing_transaction b
+    where b.id in (select r.id from json_populate_recordset(null::charge_row, p_rows) r);
+end $function$
+  comment 'Writes PENDING rows of holds whose epoch is still current; answers the rows that exist now, with their status.';
+CREATE OR REPLACE FUNCTION public.billing_end(p_rows json)
+ RETURNS TABLE(id uuid, outcome text, tenant_id uuid, posted_nano_usd bigint, version bigint)
+ LANGUAGE plpgsql
+AS $function$
+#variable_conflict use_column
+declare
+  v_rows charge_row[] := array(select r from json_populate_recordset(null::charge_row, p_rows) r);
+  v_tenants uuid[] := array(select distinct (unnest(v_rows)).tenant_id);
+  v_epoch bigint;
+  v_won uuid[];
+begin
+  perform pg_advisory_xact_lock_shared(quota_fence());
+  select epoch into v_epoch from quota_authority;
+
+  -- The accounts first, by id, and also for voids: a rebuild that holds the wallet sees no charge end meanwhile.
+  perform 1 from ledger_account a
+    where a.tenant_id = any (v_tenants) and a.name in ('wallet', 'overrun') order by a.id for update;
+
+  with input as (select r.* from unnest(v_rows) r),
+  updated as (
+    update billing_transaction b set
+      status = case when i.is_commit then 'COMMITTED' else 'VOIDED' end,
+      amount_nano_usd = i.amount_nano_usd,
+      tokens_input_uncached = i.tokens_input_uncached, tokens_input_cached = i.tokens_input_cached,
+      tokens_cache_write = i.tokens_cache_write, tokens_output = i.tokens_output,
+      tokens_reasoning = i.tokens_reasoning, tokens_audio = i.tokens_audio, tokens_image = i.tokens_image,
+      counting_method = i.counting_method, end_reason = i.end_reason, upstream_id = i.upstream_id,
+      upstream_name = i.upstream_name, provider_name = i.provider_name, reason_code = i.reason_code,
+      description = i.description, ended_at = clock_timestamp()
+    from input i
+    where b.id = i.id and b.status = 'PENDING' and not i.is_new
+    returning b.id),
+  inserted as (
+    insert into billing_transaction (
+      id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd,
+      credit_limit_nano_usd, balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start,
+      api_key_id, api_key_name, model, price_version, prices, amount_nano_usd, tokens_input_uncached,
+      tokens_input_cached, tokens_cache_write, tokens_output, tokens_reasoning, tokens_audio, tokens_image,
+      counting_method, end_reason, upstream_id, upstream_name, provider_name, reason_code, description, ended_at)
+    select i.id, i.tenant_id, i.trace_id, i.type, case when i.is_commit then 'COMMITTED' else 'VOIDED' end, i.channel,
+      i.is_stream, i.epoch, i.process_id, i.hold_nano_usd, i.credit_limit_nano_usd, i.balance_before_nano_usd,
+      i.balance_after_nano_usd, to_timestamp(i.day_window_start_ms / 1000.0),
+      to_timestamp(i.month_window_start_ms / 1000.0), i.api_key_id, i.api_key_name, i.model, i.price_version, i.prices,
+      i.amount_nano_usd, i.tokens_input_uncached, i.tokens_input_cached, i.tokens_cache_write, i.tokens_output,
+      i.tokens_reasoning, i.tokens_audio, i.tokens_image, i.counting_method, i.end_reason, i.upstream_id,
+      i.upstream_name, i.provider_name, i.reason_code, i.description, clock_timestamp()
+    from input i
+    -- The fence: a hold of an old epoch was not in the balance that today's holds were admitted against. A void and a
+    -- correction move no admitted money and may always be written.
+    where i.is_new and (i.epoch = v_epoch or not i.is_commit or i.type <> 'charge')
+    on conflict do nothing
+    returning id)
+  select array_agg(w.id) into v_won from (select id from updated union all select id from inserted) w;
+
+  perform billing_post_charges(v_rows, v_won);
+
+  return query
+    select i.id,
+      case when i.id = any (v_won) then case when i.is_commit then 'committed' else 'voided' end
+           when b.status = 'COMMITTED' then 'already_committed'
+           when b.status = 'VOIDED' then 'already_voided'
+           when i.is_new then 'fenced'
+           else 'missing' end,
+      i.tenant_id, w.posted_nano_usd, w.version
+    from unnest(v_rows) i
+    left join billing_transaction b on b.id = i.id
+    left join ledger_account w on w.tenant_id = i.tenant_id and w.name = 'wallet';
+end $function$
+  comment 'Ends charges in one transaction: PENDING → COMMITTED or VOIDED with one winner, transfers, versions and snapshots. Twice is harmless: the second answer says already_…. The wallet''s posted balance and version are the ones to project.';
+CREATE OR REPLACE FUNCTION public.billing_post_charges(p_rows charge_row[], p_won uuid[])
+ RETURNS void
+ LANGUAGE sql
+AS $function$
+  -- The wallet pays down to −(the credit limit frozen at the reserve); only what exceeds that goes to overrun. Charges of
+  -- one tenant take their turn in the order of their ids; each leaves a version of its own.
+  with charged as (
+    select r.id, r.tenant_id, r.amount_nano_usd, w.id as wallet_id, o.id as overrun_id, r.arithmetic,
+      greatest(0, least(r.amount_nano_usd, w.posted_nano_usd + r.credit_limit_nano_usd
+        - coalesce(sum(r.amount_nano_usd) over (partition by r.tenant_id order by r.id
+            rows between unbounded preceding and 1 preceding), 0)))::bigint as wallet_part
+    from unnest(p_rows) r
+    left join ledger_account w on w.tenant_id = r.tenant_id and w.name = 'wallet'
+    left join ledger_account o on o.tenant_id = r.tenant_id and o.name = 'overrun'
+    where r.id = any (p_won) and r.is_commit),
+  parts as (
+    select id, wallet_id as account_id, wallet_part as amount from charged where wallet_part > 0
+    union all
+    select id, overrun_id, amount_nano_usd - wallet_part from charged where amount_nano_usd > wallet_part),
+  numbered as (
+    select p.*, a.version + row_number() over (partition by p.account_id order by p.id) as version
+    from parts p left join ledger_account a on a.id = p.account_id),
+  posted as (
+    update ledger_account a set posted_nano_usd = a.posted_nano_usd - s.amount, version = a.version + s.changes
+    from (select account_id, sum(amount)::bigint as amount, count(*) as changes from parts group by account_id) s
+    where a.id = s.account_id),
+  transferred as (
+    insert into ledger_transfer (kind, transaction_id, debit_account_id, credit_account_id, amount_nano_usd, debit_version)
+    select 'charge', id, account_id, '00000000-0000-7000-8000-000000000001', amount, version from numbered)
+  insert into request_billing_snapshot (transaction_id, tenant_id, arithmetic)
+  select id, tenant_id, arithmetic from charged where arithmetic is not null;
+$function$;
+CREATE OR REPLACE FUNCTION public.notify_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_notify('tollgate_changes', tg_table_name || ':' || (coalesce(to_jsonb(new), to_jsonb(old)) ->> tg_argv[0]));
+  return null;
+end $function$;
+CREATE OR REPLACE FUNCTION public.quota_fence()
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+AS $function$ select 7203514650193408::bigint $function$
+  comment 'Advisory lock between PENDING rows and the epoch: taken shared by whoever inserts, exclusively by whoever raises.';
+CREATE OR REPLACE FUNCTION public.refuse_change_of_append_only()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  raise exception '% is append-only: correct it with a new, linked row', tg_table_name using errcode = 'restrict_violation';
+end $function$;
+
+-- views
+
+
+-- types
+charge_row (id uuid, tenant_id uuid, trace_id uuid, channel text, is_stream boolean, epoch bigint, process_id uuid, hold_nano_usd bigint, credit_limit_nano_usd bigint, balance_before_nano_usd bigint, balance_after_nano_usd bigint, day_window_start_ms bigint, month_window_start_ms bigint, api_key_id uuid, api_key_name text, model text, price_version bigint, prices jsonb, is_new boolean, is_commit boolean, type text, amount_nano_usd bigint, tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint, tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text, upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text, arithmetic jsonb);
+
+-- grants to tollgate_app
+api_key: delete, insert, select, update
+audit_log: delete, insert, select, update
+billing_transaction: insert, select, update
+gateway_process: delete, insert, select, update
+ledger_account: insert, select, update
+ledger_transfer: insert, select
+model_profile: delete, insert, select, update
+price: insert, select, update
+provider: delete, insert, select, update
+quota_authority: delete, insert, select, update
+request_billing_snapshot: insert, select
+request_log: delete, insert, select, update
+tenant: insert, select, update
+tenant_projection: delete, insert, select, update
+upstream: delete, insert, select, update
