@@ -3,14 +3,14 @@ import { TypeOrmModule } from '@nestjs/typeorm';
 import { CryptoModule } from '../platform/crypto/crypto.module';
 import { BaseUrlPolicy, HOST_LOOKUP, systemLookup } from './base-url-policy';
 import { Provider } from './entities/provider.entity';
-import { UpstreamRow } from './entities/upstream.entity';
+import { Upstream as UpstreamEntity } from './entities/upstream.entity';
 import { OpenAiUpstream } from './openai/openai.upstream';
 import { UpstreamDirectory } from './upstream-directory';
 import { UpstreamPools } from './upstream-pools';
 import { type ProviderKind, type Upstream, UPSTREAMS } from './upstream.port';
 
 @Module({
-  imports: [CryptoModule, TypeOrmModule.forFeature([Provider, UpstreamRow])],
+  imports: [CryptoModule, TypeOrmModule.forFeature([Provider, UpstreamEntity])],
   providers: [
     { provide: HOST_LOOKUP, useValue: systemLookup },
     BaseUrlPolicy,

@@ -8,7 +8,7 @@ const money: ValueTransformer = {
 
 /** One provider's offer of one model that clients ask for by `model`. */
 @Entity({ name: 'upstream' })
-export class UpstreamRow {
+export class Upstream {
   @PrimaryColumn('uuid')
   id!: string;
 
