@@ -1,7 +1,8 @@
-import { Module } from '@nestjs/common';
+import { Module, type OnModuleInit } from '@nestjs/common';
 import { DatabaseAccessModule } from '../platform/database/database-access.module';
 import { Metrics } from '../platform/metrics/metrics';
 import { ProcessModule } from '../platform/process/process.module';
+import { RedisConnection } from '../platform/redis/redis-connection';
 import { RedisModule } from '../platform/redis/redis.module';
 import { EpochAuthority } from './epoch-authority';
 import { MeteredQuotaStore } from './metered-quota.store';
@@ -23,4 +24,14 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
   ],
   exports: [QUOTA_STORE, EpochAuthority, RedisModule, ProcessModule],
 })
-export class QuotaModule {}
+export class QuotaModule implements OnModuleInit {
+  constructor(
+    private readonly redis: RedisConnection,
+    private readonly epochs: EpochAuthority,
+  ) {}
+
+  /** No command meets a server whose identity was not compared with what Postgres knows. */
+  async onModuleInit(): Promise<void> {
+    await this.redis.open((server) => this.epochs.checkServer(server));
+  }
+}

@@ -37,7 +37,9 @@ export class RedisQuotaStore implements QuotaStore {
     private readonly warmUp: TenantWarmUp,
     private readonly process: ProcessIdentity,
     @Inject(CLOCK) private readonly clock: Clock,
-  ) {}
+  ) {
+    for (const name of ['quota_deduct', 'quota_settle', 'quota_release', 'quota_install']) scripts.bind(name);
+  }
 
   async reserve(request: HoldRequest): Promise<ReserveOutcome> {
     const { limits } = request;

@@ -3,7 +3,6 @@ import { randomUUID } from 'node:crypto';
 import type { Pool } from 'pg';
 import type { FrozenCharge, Settlement } from '../../src/billing/charge';
 import { BillingModule } from '../../src/billing/billing.module';
-import { GatewayProcess } from '../../src/billing/process/gateway-process';
 import { LedgerService } from '../../src/billing/ledger/ledger.service';
 import { Charges, type OpenCharge } from '../../src/billing/settlement/charges';
 import { NO_TOKENS, type FrozenPrice } from '../../src/catalogue/price';
@@ -14,7 +13,6 @@ import { SettingsModule } from '../../src/platform/config/settings.module';
 import { PG_POOL } from '../../src/platform/database/pg-pool';
 import { MetricsModule } from '../../src/platform/metrics/metrics.module';
 import { RedisConnection } from '../../src/platform/redis/redis-connection';
-import { EpochAuthority } from '../../src/quota/epoch-authority';
 import { QUOTA_STORE, type QuotaStore, type ReserveOutcome, type TenantLimits } from '../../src/quota/quota-store.port';
 import { SyncModule } from '../../src/sync/sync.module';
 import { testSettings } from './test-settings';
@@ -36,8 +34,6 @@ export async function startMoneyProcess(overrides: Partial<Settings>): Promise<M
   }).compile();
   module.useLogger(false);
   const redis = module.get(RedisConnection);
-  await redis.open((server) => module.get(EpochAuthority).checkServer(server));
-  await module.get(GatewayProcess).register();
   await module.init();
   return {
     module,

@@ -1,17 +1,6 @@
 import type { Refusal } from '../../kernel/errors';
 import type { WorkflowContext } from './workflow.context';
 
-export const STEP_NAMES = [
-  'validation',
-  'routing',
-  'template_render',
-  'quota_check',
-  'upstream_call',
-  'response_transform',
-  'billing',
-  'usage_record',
-] as const;
-export type StepName = (typeof STEP_NAMES)[number];
 
 /** Nothing: go on. A refusal: stop, compensate what was done, answer with it. */
 export type StepOutcome = Refusal | undefined;

@@ -5,8 +5,10 @@ import type { FrozenPrice, ModelProfile, TokenCounts } from '../../catalogue/pri
 import type { Refusal } from '../../kernel/errors';
 import type { NanoUsd } from '../../kernel/money';
 import type { RoutableUpstream } from '../../upstreams/upstream-directory';
+import type { ChatCompletion } from '../dialects/openai-chat/chat-completion';
 import type { ChatRequest } from '../dialects/openai-chat/chat-request';
-import type { ChatStreamPump, StreamEnding } from '../stream/chat-stream-pump';
+import type { ChatStreamPump } from '../stream/chat-stream-pump';
+import type { StreamEnding } from '../stream/stream-ending';
 import type { StreamClient } from '../stream/stream-client';
 
 /** What the edge knows before the first step. */
@@ -21,6 +23,8 @@ export interface RequestSection {
   readonly principal: Principal;
   readonly rawBody: Buffer;
   readonly client: StreamClient;
+  /** JSON of the error event that ends a stream badly. */
+  readonly renderErrorEvent: (refusal: Refusal) => string;
 }
 
 export interface ValidationSection {
@@ -46,16 +50,17 @@ export interface QuotaCheckSection {
   readonly balanceAfter: NanoUsd;
 }
 
+/** As the request log keeps it. */
 export interface Attempt {
-  readonly upstreamId: string;
-  readonly upstreamName: string;
+  readonly upstream_id: string;
+  readonly upstream_name: string;
   /** HTTP status, or the kind of failure. */
-  readonly outcome: number | string;
-  readonly durationMs: number;
+  readonly outcome: string;
+  readonly duration_ms: number;
 }
 
 export type Answer =
-  | { readonly kind: 'body'; readonly body: Buffer }
+  | { readonly kind: 'body'; readonly body: Buffer; readonly completion: ChatCompletion }
   | { readonly kind: 'stream'; readonly pump: ChatStreamPump; readonly ending: StreamEnding };
 
 export interface UpstreamCallSection {
@@ -128,6 +133,8 @@ export class WorkflowContext {
   private readonly sections: Partial<Sections> = {};
   /** Every attempt so far, also of a call that fails. */
   readonly attempts: Attempt[] = [];
+  /** Name of the upstream whose answer is on its way to the client, once one answers. */
+  respondingUpstream: string | undefined;
   /** The first byte went out or the settle is committed: nothing is compensated any more. */
   isPastNoReturn = false;
 

@@ -1,0 +1,151 @@
+import type { PoolClient } from 'pg';
+import { type InvariantResult, MAX_EXAMPLES } from './invariant';
+
+interface LedgerInvariant {
+  readonly id: InvariantResult['id'];
+  readonly states: string;
+  /** How many things the check looks at. */
+  readonly population: string;
+  /** One row a violation, with a text column `what`. */
+  readonly violations: string;
+}
+
+const TOKEN_PRICE_SUM = ['input_uncached', 'input_cached', 'cache_write', 'output', 'reasoning', 'audio', 'image']
+  .map(
+    (bucket) =>
+      `(s.arithmetic -> 'tokens' ->> 'tokens_${bucket}')::numeric * (s.arithmetic -> 'prices' ->> '${bucket}')::numeric`,
+  )
+  .join(' + ');
+
+const ROW_TOKENS_DIFFER = ['input_uncached', 'input_cached', 'cache_write', 'output', 'reasoning', 'audio', 'image']
+  .map((bucket) => `b.tokens_${bucket} <> (s.arithmetic -> 'tokens' ->> 'tokens_${bucket}')::numeric`)
+  .join(' or ');
+
+/** The invariants that Postgres alone can judge, each as a query for its violations. */
+export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
+  {
+    id: 'I1',
+    states: 'The sum of all accounts is 0; each account has posted what its transfers say; versions have no gap.',
+    population: `select count(*) as n from ledger_account`,
+    violations: `
+      with entry as (
+        select debit_account_id as account_id, -amount_nano_usd::numeric as amount, debit_version as version
+          from ledger_transfer
+        union all
+        select credit_account_id, amount_nano_usd, credit_version from ledger_transfer),
+      summed as (
+        select account_id, sum(amount) as posted, count(version) as versions, max(version) as last
+          from entry group by account_id)
+      select 'account ' || a.id || ' has posted ' || a.posted_nano_usd || ', its transfers say ' || coalesce(s.posted, 0) as what
+        from ledger_account a left join summed s on s.account_id = a.id
+       where a.tenant_id is not null and a.posted_nano_usd <> coalesce(s.posted, 0)
+      union all
+      select 'account ' || a.id || ' is at version ' || a.version || ', its transfers number ' || coalesce(s.versions, 0)
+             || ' up to ' || coalesce(s.last, 0)
+        from ledger_account a left join summed s on s.account_id = a.id
+       where a.tenant_id is not null
+         and (a.version <> coalesce(s.versions, 0) or a.version <> coalesce(s.last, 0))
+      union all
+      select 'transfers name the unknown account ' || s.account_id
+        from summed s left join ledger_account a on a.id = s.account_id where a.id is null
+      union all
+      select 'all accounts together are ' || total from (
+        select coalesce(sum(a.posted_nano_usd), 0)
+             + coalesce((select sum(s.posted) from summed s join ledger_account h on h.id = s.account_id
+                          where h.tenant_id is null), 0) as total
+          from ledger_account a where a.tenant_id is not null) t
+       where total <> 0`,
+  },
+  {
+    id: 'I3',
+    states: 'Each admitted charge is open, committed or voided, once; an open one belongs to a process that may still end it.',
+    population: `select count(*) as n from billing_transaction where type = 'charge'`,
+    violations: `
+      with moved as (
+        select transaction_id, sum(amount_nano_usd)::numeric as amount
+          from ledger_transfer where kind = 'charge' group by transaction_id)
+      select 'charge ' || b.id || ' is ' || b.status || ' with amount ' || b.amount_nano_usd || ', its transfers move '
+             || coalesce(m.amount, 0) as what
+        from billing_transaction b left join moved m on m.transaction_id = b.id
+       where b.type in ('charge', 'correction')
+         and coalesce(m.amount, 0) <> case when b.status = 'COMMITTED' then b.amount_nano_usd else 0 end
+      union all
+      select 'a transfer charges for the unknown transaction ' || m.transaction_id
+        from moved m left join billing_transaction b on b.id = m.transaction_id where b.id is null
+      union all
+      select 'charge ' || b.id || ' is open, but its process ' || coalesce(p.status, 'does not exist')
+        from billing_transaction b left join gateway_process p on p.id = b.process_id
+       where b.status = 'PENDING' and (p.id is null or p.status in ('ended', 'swept'))
+      union all
+      select 'charge ' || b.id || ' is open and older than the watermark of its process'
+        from billing_transaction b join gateway_process p on p.id = b.process_id
+       where b.status = 'PENDING' and b.trace_id < p.oldest_open_id`,
+  },
+  {
+    id: 'I4',
+    states: 'Each hold was covered when it was admitted; what was charged beyond stands in overrun.',
+    population: `select count(*) as n from billing_transaction where type = 'charge'`,
+    violations: `
+      select 'charge ' || id || ' was admitted with ' || balance_before_nano_usd || ' for a hold of ' || hold_nano_usd as what
+        from billing_transaction
+       where type = 'charge' and hold_nano_usd > 0
+         and (balance_before_nano_usd is null or balance_before_nano_usd < hold_nano_usd)
+      union all
+      select 'account ' || o.id || ' (overrun) owes ' || -o.posted_nano_usd || ' while the wallet has ' || w.posted_nano_usd
+        from ledger_account o join ledger_account w on w.tenant_id = o.tenant_id and w.name = 'wallet'
+       where o.name = 'overrun' and o.posted_nano_usd > 0`,
+  },
+  {
+    id: 'I5',
+    states: 'One charge for each tenant and trace id, with at most one transfer from each of its accounts.',
+    population: `select count(*) as n from billing_transaction`,
+    violations: `
+      select 'tenant ' || tenant_id || ' was charged ' || count(*) || ' times for trace ' || trace_id as what
+        from billing_transaction group by tenant_id, trace_id having count(*) > 1
+      union all
+      select 'transaction ' || transaction_id || ' debits account ' || debit_account_id || ' ' || count(*) || ' times'
+        from ledger_transfer where kind = 'charge' group by transaction_id, debit_account_id having count(*) > 1`,
+  },
+  {
+    id: 'I6',
+    states: 'Each amount is what the formula gives on the row’s snapshot, and above 0 where usage and price are.',
+    population: `select count(*) as n from request_billing_snapshot`,
+    violations: `
+      select 'charge ' || b.id || ' is committed without a snapshot' as what
+        from billing_transaction b left join request_billing_snapshot s on s.transaction_id = b.id
+       where b.type in ('charge', 'correction') and b.status = 'COMMITTED' and s.transaction_id is null
+      union all
+      select 'charge ' || b.id || ' has amount ' || b.amount_nano_usd || ', the formula gives ' || f.amount
+        from request_billing_snapshot s
+        join billing_transaction b on b.id = s.transaction_id
+        cross join lateral (
+          select ceil((${TOKEN_PRICE_SUM} + (s.arithmetic -> 'prices' ->> 'per_request')::numeric * 1000000)
+                 * (s.arithmetic -> 'prices' ->> 'multiplier_millionths')::numeric / 1000000000000) as amount) f
+       where b.amount_nano_usd <> f.amount
+      union all
+      select 'charge ' || b.id || ' and its snapshot count different tokens'
+        from request_billing_snapshot s join billing_transaction b on b.id = s.transaction_id
+       where ${ROW_TOKENS_DIFFER}
+      union all
+      select 'charge ' || b.id || ' and its snapshot name different prices'
+        from request_billing_snapshot s join billing_transaction b on b.id = s.transaction_id
+       where b.type = 'charge' and b.prices is distinct from s.arithmetic -> 'prices'`,
+  },
+];
+
+/** Within the caller's snapshot: all queries of one check must see the same moment. */
+export async function checkLedgerInvariant(client: PoolClient, invariant: LedgerInvariant): Promise<InvariantResult> {
+  const population = await client.query<{ n: string }>(invariant.population);
+  const found = await client.query<{ what: string; n: string }>(
+    `select what, count(*) over () as n from (${invariant.violations}) v limit ${MAX_EXAMPLES}`,
+  );
+  const violations = Number(found.rows[0]?.n ?? 0);
+  return {
+    id: invariant.id,
+    states: invariant.states,
+    verdict: violations === 0 ? 'holds' : 'violated',
+    checked: Number(population.rows[0]?.n ?? 0),
+    violations,
+    examples: found.rows.map(({ what }) => what),
+  };
+}

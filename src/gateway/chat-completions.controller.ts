@@ -1,0 +1,82 @@
+import { Controller, Inject, Post, Req, Res } from '@nestjs/common';
+import { ApiBearerAuth, ApiBody, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { ApiKeyAuthenticator } from '../auth/api-key-authenticator';
+import type { Principal } from '../auth/principal';
+import { CLOCK, type Clock } from '../kernel/clock';
+import { type Refusal, refuse } from '../kernel/errors';
+import { Drain } from '../platform/http/drain';
+import { ChatExchange } from './chat-exchange';
+import { ExchangeLog } from './exchange-log';
+import { WorkflowContext } from './workflow/workflow.context';
+import { WorkflowRunner } from './workflow/workflow.runner';
+
+const ROUTE = '/v1/chat/completions';
+
+/** The OpenAI chat dialect's edge: who calls, one run of the workflow, and how its end is told to the client. */
+@ApiTags('data plane')
+@ApiBearerAuth()
+@Controller()
+export class ChatCompletionsController {
+  constructor(
+    private readonly authenticator: ApiKeyAuthenticator,
+    private readonly runner: WorkflowRunner,
+    private readonly log: ExchangeLog,
+    private readonly drain: Drain,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  @Post(ROUTE)
+  @ApiOperation({
+    summary: 'Chat completion, streamed or whole',
+    description: 'The OpenAI chat completions API. Fields that Tollgate does not know are passed on untouched.',
+  })
+  @ApiBody({ schema: { type: 'object', required: ['model', 'messages'], additionalProperties: true } })
+  @ApiResponse({ status: 200, description: 'A chat completion, or an event stream that ends with `data: [DONE]`.' })
+  @ApiResponse({ status: 402, description: 'QUOTA_BALANCE_EXCEEDED: the balance does not cover what the call may cost.' })
+  @ApiResponse({ status: 429, description: 'A request quota is used up; `window_resets_at` says until when.' })
+  async complete(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
+    const exchange = new ChatExchange(request, reply, this.clock);
+    const leave = this.drain.enter();
+    try {
+      const answered = this.authenticator.authenticate(request.headers);
+      const principal = answered instanceof Promise ? await answered : answered;
+      if ('code' in principal) exchange.refuse(principal);
+      else await this.run(exchange, request, principal);
+    } finally {
+      leave();
+    }
+  }
+
+  private async run(exchange: ChatExchange, request: FastifyRequest, principal: Principal): Promise<void> {
+    const rawBody: unknown = request.body;
+    const context = new WorkflowContext({
+      traceId: request.id,
+      clientRequestId: clientRequestId(request),
+      channel: 'external',
+      route: ROUTE,
+      receivedAtMs: exchange.receivedAtMs,
+      receivedMonotonicMs: exchange.receivedMonotonicMs,
+      principal,
+      rawBody: Buffer.isBuffer(rawBody) ? rawBody : Buffer.alloc(0),
+      client: exchange.client,
+      renderErrorEvent: (refusal) => exchange.renderErrorEvent(refusal),
+    });
+    exchange.describe(context);
+    let refusal: Refusal | undefined = await this.runner.run(context);
+    try {
+      exchange.conclude(context, refusal);
+    } catch (error) {
+      refusal ??= refuse('INTERNAL_ERROR');
+      this.log.failed(context, error);
+      exchange.client.destroy();
+    }
+    this.log.record(context, refusal);
+  }
+}
+
+/** The client's own name for the request: kept for the log, used for nothing else. */
+function clientRequestId(request: FastifyRequest): string | undefined {
+  const header = request.headers['x-request-id'];
+  return typeof header === 'string' && header.length <= 200 ? header : undefined;
+}

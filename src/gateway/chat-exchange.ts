@@ -1,0 +1,114 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { OutgoingHttpHeaders } from 'node:http';
+import type { SettledCharge } from '../billing/charge';
+import type { Clock } from '../kernel/clock';
+import type { Refusal } from '../kernel/errors';
+import { toDecimalUsd } from '../kernel/money';
+import { localeOf } from '../platform/i18n/render-message';
+import { type RenderedError, renderOpenAiError } from './openai-error';
+import { NodeStreamClient } from './stream/stream-client';
+import type { WorkflowContext } from './workflow/workflow.context';
+
+const STREAM_HEAD = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache',
+  // Proxies that buffer (nginx) would hold the first token back.
+  'x-accel-buffering': 'no',
+} as const;
+
+/** One HTTP exchange: what the client gets, whole or streamed, and in which headers. */
+export class ChatExchange {
+  readonly receivedAtMs: number;
+  readonly receivedMonotonicMs: number;
+  readonly client: NodeStreamClient;
+  private context: WorkflowContext | undefined;
+
+  constructor(
+    private readonly request: FastifyRequest,
+    private readonly reply: FastifyReply,
+    private readonly clock: Clock,
+  ) {
+    this.receivedAtMs = clock.nowMs();
+    this.receivedMonotonicMs = clock.monotonicMs();
+    this.client = new NodeStreamClient(reply.raw, () => this.openStream());
+  }
+
+  /** From here on headers may tell what the workflow knows. */
+  describe(context: WorkflowContext): void {
+    this.context = context;
+  }
+
+  /** The error event of a stream that cannot be ended well. */
+  renderErrorEvent(refusal: Refusal): string {
+    return JSON.stringify(this.render(refusal).body);
+  }
+
+  refuse(refusal: Refusal): void {
+    const { status, headers, body } = this.render(refusal);
+    void this.reply.status(status).headers(headers).send(body);
+  }
+
+  /** The last word: the whole body, the terminal frame, an error event, or an error with its status. */
+  conclude(context: WorkflowContext, refusal: Refusal | undefined): void {
+    if (refusal) {
+      this.concludeRefused(context, refusal);
+      return;
+    }
+    const { answer } = context.upstreamCall;
+    const { body, streamRefusal } = context.responseTransform;
+    const { charged } = context.billing;
+    if (answer.kind === 'stream') {
+      if (streamRefusal && !this.client.isOpened) this.refuse(streamRefusal);
+      else if (streamRefusal) answer.pump.fail(streamRefusal);
+      else if (!this.client.isGone) answer.pump.finish(charged ? costComment(charged) : undefined);
+    } else if (body && !this.client.isGone) {
+      const headers = { ...this.headersOf(context), ...(charged ? costHeaders(charged) : {}) };
+      void this.reply.headers(headers).type('application/json').send(body);
+    }
+  }
+
+  private concludeRefused(context: WorkflowContext, refusal: Refusal): void {
+    if (this.client.isGone) return;
+    if (!this.client.isOpened) this.refuse(refusal);
+    else if (context.has('upstreamCall') && context.upstreamCall.answer.kind === 'stream') {
+      context.upstreamCall.answer.pump.fail(refusal);
+    } else this.client.destroy();
+  }
+
+  private openStream(): OutgoingHttpHeaders {
+    // What the edge set on the reply is lost by hijacking: it is copied.
+    const connection = this.reply.getHeader('connection');
+    this.reply.hijack();
+    return {
+      'x-request-id': this.request.id,
+      ...(typeof connection === 'string' ? { connection } : {}),
+      ...STREAM_HEAD,
+      ...(this.context ? this.headersOf(this.context) : {}),
+    };
+  }
+
+  private headersOf(context: WorkflowContext): Record<string, string> {
+    const headers: Record<string, string> = {
+      'openai-processing-ms': String(Math.round(this.clock.monotonicMs() - this.receivedMonotonicMs)),
+    };
+    const upstream = context.respondingUpstream;
+    if (upstream !== undefined) headers['x-tollgate-upstream'] = upstream;
+    return headers;
+  }
+
+  private render(refusal: Refusal): RenderedError {
+    return renderOpenAiError(refusal, localeOf(this.request.headers['accept-language']), this.clock.nowMs());
+  }
+}
+
+function costHeaders(charged: SettledCharge): Record<string, string> {
+  return {
+    'x-tollgate-cost-usd': toDecimalUsd(charged.amount),
+    'x-tollgate-balance-usd': toDecimalUsd(charged.posted),
+  };
+}
+
+function costComment(charged: SettledCharge): string {
+  return `tollgate cost_usd=${toDecimalUsd(charged.amount)} balance_usd=${toDecimalUsd(charged.posted)}`;
+}
+

@@ -1,0 +1,54 @@
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import { RequestLogWriter } from '../billing/request-log/request-log.writer';
+import { CLOCK, type Clock } from '../kernel/clock';
+import { type Refusal, refusalStatus } from '../kernel/errors';
+import { Metrics } from '../platform/metrics/metrics';
+import type { WorkflowContext } from './workflow/workflow.context';
+
+/** Writes down how an exchange ended: one row in the request log, one count. */
+@Injectable()
+export class ExchangeLog {
+  private readonly logger = new Logger(ExchangeLog.name);
+
+  constructor(
+    private readonly rows: RequestLogWriter,
+    private readonly metrics: Metrics,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  record(context: WorkflowContext, refusal: Refusal | undefined): void {
+    const { request, attempts } = context;
+    const { client, principal } = request;
+    const isStream = context.has('validation') && context.validation.chat.stream;
+    const ended = context.has('responseTransform') ? context.responseTransform : undefined;
+    // A stream whose head went out was answered with 200, however it ended.
+    const status = refusal && !client.isOpened ? refusalStatus(refusal) : 200;
+    this.metrics.requests.of(request.route, status).inc();
+    if (isStream && (refusal || ended?.isFree)) this.metrics.billingStreamFailed.inc();
+    this.rows.record({
+      id: request.traceId,
+      tenant_id: principal.tenantId,
+      api_key_id: principal.apiKeyId,
+      client_request_id: request.clientRequestId ?? null,
+      channel: request.channel,
+      route: request.route,
+      model: context.has('validation') ? context.validation.chat.model : null,
+      is_stream: isStream,
+      status,
+      error_code: refusal?.code ?? ended?.streamRefusal?.code ?? null,
+      end_reason: ended?.endReason ?? null,
+      attempts,
+      duration_ms: Math.round(this.clock.monotonicMs() - request.receivedMonotonicMs),
+      ttft_ms: context.has('upstreamCall') ? rounded(context.upstreamCall.ttftMs) : null,
+    });
+  }
+
+  /** An answer that could not be given to its client. */
+  failed(context: WorkflowContext, error: unknown): void {
+    this.logger.error({ msg: 'an answer could not be sent', traceId: context.request.traceId, err: error });
+  }
+}
+
+function rounded(value: number | undefined): number | null {
+  return value === undefined ? null : Math.round(value);
+}

@@ -1,0 +1,108 @@
+import { Controller, Get, Headers, Param } from '@nestjs/common';
+import { ApiBearerAuth, ApiHeader, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { ApiKeyAuthenticator } from '../auth/api-key-authenticator';
+import { isRefusal, type Principal } from '../auth/principal';
+import { refuse, RefusalError } from '../kernel/errors';
+import { type ListedModel, UpstreamDirectory } from '../upstreams/upstream-directory';
+
+export class OpenAiModel {
+  @ApiProperty({ example: 'gpt-4o-mini' })
+  id!: string;
+
+  @ApiProperty({ enum: ['model'] })
+  object!: 'model';
+
+  @ApiProperty({ description: 'Since when this gateway serves it, seconds since the Unix epoch.' })
+  created!: number;
+
+  @ApiProperty({ example: 'tollgate' })
+  owned_by!: string;
+}
+
+export class OpenAiModelList {
+  @ApiProperty({ enum: ['list'] })
+  object!: 'list';
+
+  @ApiProperty({ type: [OpenAiModel] })
+  data!: OpenAiModel[];
+}
+
+/** The same as Anthropic's clients know it: sent where the request carries `anthropic-version`. */
+interface AnthropicModel {
+  readonly type: 'model';
+  readonly id: string;
+  readonly display_name: string;
+  readonly created_at: string;
+}
+
+interface AnthropicModelList {
+  readonly data: readonly AnthropicModel[];
+  readonly has_more: false;
+  readonly first_id: string | null;
+  readonly last_id: string | null;
+}
+
+/** What the caller's key may ask for, whole: `limit` and cursors of either dialect are accepted and change nothing. */
+@Controller('v1/models')
+@ApiTags('Models')
+@ApiBearerAuth('api-key')
+@ApiHeader({ name: 'anthropic-version', required: false, description: 'Answers in the shape of Anthropic’s API.' })
+export class ModelsController {
+  constructor(
+    private readonly authenticator: ApiKeyAuthenticator,
+    private readonly upstreams: UpstreamDirectory,
+  ) {}
+
+  @Get()
+  @ApiOperation({ summary: 'Models this key may ask for' })
+  @ApiOkResponse({ type: OpenAiModelList })
+  async list(@Headers() headers: CallerHeaders): Promise<Readonly<OpenAiModelList> | AnthropicModelList> {
+    const served = await this.served(await this.authenticate(headers));
+    if (headers['anthropic-version'] === undefined) return { object: 'list', data: served.map(openAiModel) };
+    return {
+      data: served.map(anthropicModel),
+      has_more: false,
+      first_id: served[0]?.model ?? null,
+      last_id: served.at(-1)?.model ?? null,
+    };
+  }
+
+  /** Names such as `meta/llama-3` contain slashes: the whole rest of the path is the name. */
+  @Get('*model')
+  @ApiOperation({ summary: 'One model' })
+  @ApiOkResponse({ type: OpenAiModel })
+  async get(
+    @Headers() headers: CallerHeaders,
+    @Param('*') model: string,
+  ): Promise<Readonly<OpenAiModel> | AnthropicModel> {
+    const served = await this.served(await this.authenticate(headers));
+    const found = served.find((listed) => listed.model === model);
+    if (!found) throw new RefusalError(refuse('MODEL_NOT_FOUND', { param: 'model', values: { model } }));
+    return headers['anthropic-version'] === undefined ? openAiModel(found) : anthropicModel(found);
+  }
+
+  private async authenticate(headers: CallerHeaders): Promise<Principal> {
+    const principal = await this.authenticator.authenticate(headers);
+    if (isRefusal(principal)) throw new RefusalError(principal);
+    return principal;
+  }
+
+  private async served({ allowedModels }: Principal): Promise<readonly ListedModel[]> {
+    const listed = await this.upstreams.listModels();
+    return allowedModels === null ? listed : listed.filter(({ model }) => allowedModels.has(model));
+  }
+}
+
+interface CallerHeaders {
+  readonly authorization?: string;
+  readonly 'x-api-key'?: string;
+  readonly 'anthropic-version'?: string;
+}
+
+function openAiModel({ model, sinceMs }: ListedModel): Readonly<OpenAiModel> {
+  return { id: model, object: 'model', created: Math.floor(sinceMs / 1_000), owned_by: 'tollgate' };
+}
+
+function anthropicModel({ model, sinceMs }: ListedModel): AnthropicModel {
+  return { type: 'model', id: model, display_name: model, created_at: new Date(sinceMs).toISOString() };
+}

@@ -1,0 +1,156 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { CLOCK, type Clock } from '../../../kernel/clock';
+import { type Refusal, refuse } from '../../../kernel/errors';
+import { Settings } from '../../../platform/config/settings';
+import { Drain } from '../../../platform/http/drain';
+import { Metrics } from '../../../platform/metrics/metrics';
+import { Router } from '../../../routing/router';
+import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
+import { type ProviderKind, type Upstream, UPSTREAMS } from '../../../upstreams/upstream.port';
+import { ChatStreamPump } from '../../stream/chat-stream-pump';
+import { type AttemptResult, ResponseReader } from '../../stream/response-reader';
+import { type AttemptVerdict, judgeAttempt } from '../attempt-verdict';
+import type { WorkflowContext } from '../workflow.context';
+import type { StepOutcome, WorkflowStep } from '../workflow-step';
+
+const PATH = '/chat/completions';
+
+/**
+ * The call: candidates in turn until one answers, failing over only while the client has not been sent a byte. A stream
+ * is pumped here to its end. The PENDING row becomes durable side by side with the call; a stream's first byte waits for
+ * it, and a call whose row does not stand in time is given up.
+ */
+@Injectable()
+export class UpstreamCallStep implements WorkflowStep {
+  readonly name = 'upstream_call';
+  readonly dependsOn = ['quota_check'];
+
+  constructor(
+    @Inject(UPSTREAMS) private readonly upstreams: ReadonlyMap<ProviderKind, Upstream>,
+    private readonly router: Router,
+    private readonly drain: Drain,
+    private readonly settings: Settings,
+    private readonly metrics: Metrics,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  async execute(context: WorkflowContext): Promise<StepOutcome> {
+    const { candidates } = context.routing;
+    const gate = context.quotaCheck.charge.durable();
+    for (const candidate of candidates) {
+      const verdict = await this.attempt(context, candidate, gate);
+      if (verdict.kind === 'answered') {
+        const ttftMs = (verdict.firstByteAtMs ?? this.clock.monotonicMs()) - context.request.receivedMonotonicMs;
+        context.upstreamCall = { servedBy: candidate, answer: verdict.answer, ttftMs };
+        return undefined;
+      }
+      if (verdict.kind === 'rejected' || context.request.client.isGone) return verdict.refusal;
+    }
+    return refuse('NO_UPSTREAM_AVAILABLE', { values: { model: context.validation.chat.model } });
+  }
+
+  private async attempt(
+    context: WorkflowContext,
+    candidate: RoutableUpstream,
+    gate: Promise<Refusal | undefined>,
+  ): Promise<AttemptVerdict> {
+    const { attempts, request, routing, validation } = context;
+    const startedMs = this.clock.monotonicMs();
+    const stopped: { refusal?: Refusal } = {};
+    const result = await this.call(context, candidate, gate, stopped);
+    const made = attempts.length + 1;
+    const judged = judgeAttempt(result, {
+      target: candidate.target,
+      model: validation.chat.model,
+      isOpened: request.client.isOpened,
+      attempts: made,
+      hasNext: made < routing.candidates.length,
+      nowMs: this.clock.nowMs(),
+    });
+    // What we broke off ourselves says nothing about the upstream.
+    if (!stopped.refusal) this.router.report(candidate.target.upstreamId, judged.reported);
+    const outcome = stopped.refusal?.code ?? judged.label;
+    this.metrics.upstreamAttempts.of(outcome).inc();
+    attempts.push({
+      upstream_id: candidate.target.upstreamId,
+      upstream_name: candidate.target.upstreamName,
+      outcome,
+      duration_ms: Math.round(this.clock.monotonicMs() - startedMs),
+    });
+    return stopped.refusal ? { kind: 'rejected', refusal: stopped.refusal } : judged.verdict;
+  }
+
+  /** One attempt to its end. Whatever ends it from our side (no row, shutdown, client gone) is put into `stopped`. */
+  private async call(
+    context: WorkflowContext,
+    candidate: RoutableUpstream,
+    gate: Promise<Refusal | undefined>,
+    stopped: { refusal?: Refusal },
+  ): Promise<AttemptResult> {
+    const adapter = this.upstreams.get(candidate.kind);
+    if (!adapter) throw new Error(`no adapter for providers of kind ${candidate.kind}`);
+    const isStream = context.validation.chat.stream;
+    const reader = new ResponseReader(isStream ? () => this.pumpOf(context, candidate, gate) : undefined);
+    const body = context.templateRender.bodyFor(candidate);
+    const call = adapter.start(candidate.target, { path: PATH, body, headers: {} }, reader);
+    reader.attach(call);
+    const stop = (refusal: Refusal): void => {
+      stopped.refusal ??= refusal;
+      reader.cut(refusal.code);
+    };
+    const forgetDeadline = this.drain.onDeadline(() => {
+      // A stream that runs is cut and settled by what was delivered; its ending says so.
+      if (reader.isPumping) reader.cut('SHUTTING_DOWN');
+      else stop(refuse('SHUTTING_DOWN'));
+    });
+    let isOver = false;
+    void gate.then((refusal) => {
+      if (refusal && !isOver) stop(refusal);
+    });
+    const forgetClient = isStream ? undefined : this.giveUpWithoutClient(context, stop);
+    const result = await reader.result;
+    isOver = true;
+    forgetDeadline();
+    forgetClient?.();
+    return result;
+  }
+
+  private pumpOf(
+    context: WorkflowContext,
+    candidate: RoutableUpstream,
+    firstByteGate: Promise<Refusal | undefined>,
+  ): ChatStreamPump {
+    const { chat } = context.validation;
+    const { client, renderErrorEvent } = context.request;
+    context.respondingUpstream = candidate.target.upstreamName;
+    const isAliased = candidate.target.upstreamModel !== chat.model;
+    return new ChatStreamPump({
+      client,
+      choices: chat.choices,
+      showUsage: chat.includeUsage,
+      clientModel: isAliased ? chat.model : undefined,
+      disconnectPolicy: this.settings.disconnectPolicy,
+      drainMs: this.settings.disconnectDrainMs,
+      clock: this.clock,
+      firstByteGate,
+      renderError: renderErrorEvent,
+    });
+  }
+
+  /** A whole answer whose client has left is still read for a while, to bill what the provider reports; or not at all. */
+  private giveUpWithoutClient(context: WorkflowContext, stop: (refusal: Refusal) => void): () => void {
+    let timer: NodeJS.Timeout | undefined;
+    const onClose = (): void => {
+      const waitMs = this.settings.disconnectPolicy === 'cut' ? 0 : this.settings.disconnectDrainMs;
+      timer = setTimeout(() => {
+        stop(refuse('CLIENT_CLOSED_REQUEST'));
+      }, waitMs);
+    };
+    context.request.client.listen({ onDrain: () => undefined, onClose });
+    if (context.request.client.isGone) onClose();
+    return () => {
+      clearTimeout(timer);
+    };
+  }
+}
+

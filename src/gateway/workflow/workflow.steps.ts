@@ -1,0 +1,31 @@
+import type { Type } from '@nestjs/common';
+import { BillingStep } from './steps/billing.step';
+import { QuotaCheckStep } from './steps/quota-check.step';
+import { ResponseTransformStep } from './steps/response-transform.step';
+import { RoutingStep } from './steps/routing.step';
+import { TemplateRenderStep } from './steps/template-render.step';
+import { UpstreamCallStep } from './steps/upstream-call.step';
+import { UsageRecordStep } from './steps/usage-record.step';
+import { ValidationStep } from './steps/validation.step';
+import type { WorkflowStep } from './workflow-step';
+
+/**
+ * READ THIS FIRST: the way of a request, step by step. Each step names what it depends on; the runner orders them at
+ * boot, runs independent ones side by side and compensates in reverse.
+ *
+ *   validation ─► routing ─► template_render ─► quota_check ─► upstream_call ─► response_transform ─► billing ─► usage_record
+ *   shape, model   who, price  provider's body    reserve        attempts, pump    tokens counted       settle     counts
+ *
+ * A stream is pumped inside upstream_call: what follows runs when it has ended, for whatever reason, and its terminal
+ * frame leaves after billing.
+ */
+export const WORKFLOW_STEP_CLASSES: readonly Type<WorkflowStep>[] = [
+  ValidationStep,
+  RoutingStep,
+  TemplateRenderStep,
+  QuotaCheckStep,
+  UpstreamCallStep,
+  ResponseTransformStep,
+  BillingStep,
+  UsageRecordStep,
+];
