@@ -74,8 +74,10 @@ export class TokenizerThread {
   private running(): Worker | undefined {
     if (this.worker || this.isClosed) return this.worker;
     if (this.diedAtMs !== undefined && this.clock.monotonicMs() - this.diedAtMs < RESTART_AFTER_MS) return undefined;
-    // Beside this file, compiled as this file is: Node runs TypeScript of this plain kind by itself.
-    const worker = new Worker(join(__dirname, `token-worker${extname(__filename)}`));
+    // Beside this file, compiled or not as this file is: Node runs TypeScript of this plain kind by itself, but warns.
+    const worker = new Worker(join(__dirname, `token-worker${extname(__filename)}`), {
+      execArgv: ['--disable-warning=MODULE_TYPELESS_PACKAGE_JSON'],
+    });
     worker.on('message', ({ id, counts }: Answer) => {
       this.settle(id, counts);
     });

@@ -8,6 +8,7 @@ import { usageFromOpenAi } from './usage';
 export interface ChatCompletion {
   /** Undefined where the provider reported none that is credible. */
   readonly usage?: TokenCounts;
+  readonly isUsageFinal: true;
   text(): CollectedText;
   /** Choices, each at least one token if nothing better is known. */
   readonly chunks: number;
@@ -27,11 +28,12 @@ export function readChatCompletion(body: Buffer): ChatCompletion | undefined {
   }
   if (!isObject(parsed)) return undefined;
   const errorEvent = errorOf(parsed);
-  if (errorEvent !== undefined) return { errorEvent, chunks: 0, text: () => NO_TEXT };
+  if (errorEvent !== undefined) return { errorEvent, isUsageFinal: true, chunks: 0, text: () => NO_TEXT };
   const usage = usageFromOpenAi(parsed.usage);
   const choices: unknown[] = Array.isArray(parsed.choices) ? parsed.choices : [];
   const finishReason = isObject(choices[0]) ? choices[0].finish_reason : undefined;
   return {
+    isUsageFinal: true,
     ...(usage ? { usage } : {}),
     ...(typeof finishReason === 'string' ? { finishReason } : {}),
     chunks: choices.length,
