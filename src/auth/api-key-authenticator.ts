@@ -42,18 +42,28 @@ export class ApiKeyAuthenticator implements OnModuleInit {
       this.cache.clear();
     };
     const tenantChanged = (tenantId: string): void => {
-      this.changes += 1;
-      this.cache.forgetTenant(tenantId);
+      this.tenantChanged(tenantId);
     };
     this.feed.subscribe('api_key', {
       changed: (apiKeyId) => {
-        this.changes += 1;
-        this.cache.forgetKey(apiKeyId);
+        this.keyChanged(apiKeyId);
       },
       lost,
     });
     this.feed.subscribe('tenant', { changed: tenantChanged, lost });
     this.feed.subscribe('ledger_account', { changed: tenantChanged, lost });
+  }
+
+  /** Also for who just committed a change and wants it obeyed here at once, without waiting for the feed. */
+  keyChanged(apiKeyId: string): void {
+    this.changes += 1;
+    this.cache.forgetKey(apiKeyId);
+  }
+
+  /** As keyChanged, for every key of a tenant. */
+  tenantChanged(tenantId: string): void {
+    this.changes += 1;
+    this.cache.forgetTenant(tenantId);
   }
 
   authenticate(headers: CredentialHeaders): Principal | Refusal | Promise<Principal | Refusal> {

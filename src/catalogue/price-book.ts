@@ -65,8 +65,7 @@ export class PriceBook implements OnModuleInit {
   onModuleInit(): void {
     const listener = {
       changed: (model: string): void => {
-        this.changes += 1;
-        this.entries.delete(model);
+        this.changed(model);
       },
       lost: (): void => {
         this.changes += 1;
@@ -75,6 +74,12 @@ export class PriceBook implements OnModuleInit {
     };
     this.feed.subscribe('price', listener);
     this.feed.subscribe('model_profile', listener);
+  }
+
+  /** Also for who just committed a change and wants the next call here priced by it, without waiting for the feed. */
+  changed(model: string): void {
+    this.changes += 1;
+    this.entries.delete(model);
   }
 
   /** The price in force at this instant, frozen for one call; undefined where the model has none (yet). */

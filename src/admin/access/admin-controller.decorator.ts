@@ -1,5 +1,6 @@
-import { applyDecorators, Controller, UseGuards } from '@nestjs/common';
+import { applyDecorators, Controller, UseGuards, UsePipes } from '@nestjs/common';
 import { ApiBearerAuth, ApiResponse, ApiTags } from '@nestjs/swagger';
+import { ControlPlaneValidationPipe } from '../../platform/http/control-plane-validation.pipe';
 import { AdminGuard } from './admin.guard';
 
 /**
@@ -10,6 +11,7 @@ export function AdminController(path: string, tag: string): ClassDecorator {
   return applyDecorators(
     Controller(path === '' ? 'admin/v1' : `admin/v1/${path}`),
     UseGuards(AdminGuard),
+    UsePipes(ControlPlaneValidationPipe),
     ApiTags(tag),
     ApiBearerAuth('admin'),
     ApiResponse({ status: 400, description: 'A field is wrong; `error.param` names it.' }),

@@ -1,9 +1,9 @@
 import { Column, Entity, PrimaryGeneratedColumn } from 'typeorm';
 
-/** What of an entity the audit log keeps: JSON, money as decimal USD strings, secrets never. */
-export type AuditedState = Readonly<Record<string, unknown>>;
-
-/** One write of the control plane; written in the transaction of that write. */
+/**
+ * One write of the control plane; written in the transaction of that write. `before` and `after` are the entity as the
+ * API shows it: money as decimal USD strings, secrets never.
+ */
 @Entity({ name: 'audit_log' })
 export class AuditLog {
   @PrimaryGeneratedColumn('identity', { type: 'bigint' })
@@ -23,10 +23,10 @@ export class AuditLog {
   entityId!: string;
 
   @Column({ type: 'jsonb', nullable: true })
-  before!: AuditedState | null;
+  before!: unknown;
 
   @Column({ type: 'jsonb', nullable: true })
-  after!: AuditedState | null;
+  after!: unknown;
 
   @Column({ type: 'timestamptz', insert: false, update: false })
   at!: Date;

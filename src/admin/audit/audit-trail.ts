@@ -1,5 +1,4 @@
 import type { EntityManager } from 'typeorm';
-import { AuditLog, type AuditedState } from './audit-log.entity';
 
 export type AuditAction = 'create' | 'update' | 'delete' | 'close' | 'revoke' | 'adjust';
 export type AuditedEntity = 'tenant' | 'api_key' | 'provider' | 'upstream' | 'price';
@@ -16,16 +15,15 @@ export interface AuditedWrite {
 
 /** Records a write in its own transaction: both stand or neither does. */
 export async function audit(manager: EntityManager, write: AuditedWrite): Promise<void> {
-  await manager.insert(AuditLog, {
-    actor: write.actor,
-    action: `${write.entity}.${write.action}`,
-    entity: write.entity,
-    entityId: write.entityId,
-    before: stateOf(write.before),
-    after: stateOf(write.after),
-  });
-}
-
-function stateOf(shown: object | undefined): AuditedState | null {
-  return shown ? { ...shown } : null;
+  await manager.query(
+    `insert into audit_log (actor, action, entity, entity_id, before, after) values ($1, $2, $3, $4, $5, $6)`,
+    [
+      write.actor,
+      `${write.entity}.${write.action}`,
+      write.entity,
+      write.entityId,
+      write.before ?? null,
+      write.after ?? null,
+    ],
+  );
 }

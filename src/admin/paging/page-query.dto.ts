@@ -8,7 +8,7 @@ export class LimitQuery {
   @IsInt()
   @Min(1)
   @Max(100)
-  limit: number = 20;
+  limit = 20;
 }
 
 /** Pages of rows whose id is a UUIDv7, newest first. */

@@ -39,7 +39,10 @@ export function ApiPageOf(model: Type, extra: Readonly<Record<string, Type>> = {
           object: { type: 'string', enum: ['list'] },
           data: { type: 'array', items: { $ref: getSchemaPath(model) } },
           has_more: { type: 'boolean' },
-          next_cursor: { type: 'string', nullable: true, description: 'Goes into `after` for the next page.' },
+          next_cursor: {
+            anyOf: [{ type: 'string' }, { type: 'null' }],
+            description: 'Goes into `after` for the next page.',
+          },
           ...Object.fromEntries(beside),
         },
       },

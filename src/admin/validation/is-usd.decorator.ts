@@ -8,7 +8,7 @@ import { MAX_TENANT_NANO_USD, type NanoUsd, nanoUsdFromDecimal } from '../../ker
  */
 export function IsUsd({ mayBeNegative }: { mayBeNegative: boolean }): PropertyDecorator {
   return moneyDecorator('isUsd', mayBeNegative ? '"-12.50"' : '"12.50"', (text) => {
-    const amount = nanoUsdFromDecimal(text);
+    const amount = BigInt(nanoUsdFromDecimal(text));
     if (amount < 0n && !mayBeNegative) return 'must not be negative';
     const magnitude = amount < 0n ? -amount : amount;
     return magnitude > MAX_TENANT_NANO_USD ? 'must lie within ±9,000,000 USD' : undefined;

@@ -1,0 +1,87 @@
+import {
+  ArrayMaxSize,
+  ArrayMinSize,
+  ArrayUnique,
+  IsArray,
+  IsISO8601,
+  IsOptional,
+  IsString,
+  Length,
+  Matches,
+} from 'class-validator';
+import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
+
+/** A time without a zone would mean another instant on another machine. */
+const NAMES_ITS_ZONE = /(Z|[+-]\d{2}:?\d{2})$/;
+
+export class CreateApiKeyDto {
+  @IsString()
+  @IsGivenName()
+  name!: string;
+
+  /** Models this key may ask for; left out or null: every model. */
+  @IsOptional()
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(200)
+  @ArrayUnique()
+  @IsString({ each: true })
+  @Length(1, 200, { each: true })
+  allowed_models?: string[] | null;
+
+  /** RFC 3339 with zone, such as `2027-01-01T00:00:00Z`; left out or null: never. */
+  @IsOptional()
+  @IsISO8601({ strict: true })
+  @Matches(NAMES_ITS_ZONE, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' })
+  expires_at?: string | null;
+}
+
+/** Only what is named changes. */
+export class UpdateApiKeyDto {
+  @MayBeAbsent()
+  @IsString()
+  @IsGivenName()
+  name?: string;
+
+  /** Models this key may ask for; null: every model. */
+  @IsOptional()
+  @IsArray()
+  @ArrayMinSize(1)
+  @ArrayMaxSize(200)
+  @ArrayUnique()
+  @IsString({ each: true })
+  @Length(1, 200, { each: true })
+  allowed_models?: string[] | null;
+
+  /** RFC 3339 with zone, such as `2027-01-01T00:00:00Z`; null: never. */
+  @IsOptional()
+  @IsISO8601({ strict: true })
+  @Matches(NAMES_ITS_ZONE, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' })
+  expires_at?: string | null;
+}
+
+export class ApiKeyDto {
+  id!: string;
+  object!: 'api_key';
+  tenant_id!: string;
+  name!: string;
+  /** Last four characters of the key. */
+  hint!: string;
+  /** Null is every model. */
+  allowed_models!: string[] | null;
+  expires_at!: string | null;
+  revoked_at!: string | null;
+  created_at!: string;
+  updated_at!: string;
+}
+
+export class CreatedApiKeyDto extends ApiKeyDto {
+  /** The key itself: shown here and never again. */
+  key!: string;
+}
+
+export class DeletedDto {
+  id!: string;
+  object!: string;
+  deleted!: true;
+}

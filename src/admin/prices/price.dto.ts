@@ -1,0 +1,115 @@
+import { IsBoolean, IsInt, IsISO8601, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { NumberedPageQuery } from '../paging/page-query.dto';
+import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
+import { IsUsdPrice } from '../validation/is-usd.decorator';
+
+const MAX_TOKENS = 100_000_000;
+
+/** Prices are decimal USD strings per million tokens. A bucket left out costs what the bucket it is part of costs. */
+export class CreatePriceDto {
+  /** As clients name it. */
+  @IsString()
+  @IsGivenName()
+  model!: string;
+
+  @IsUsdPrice()
+  input_usd_per_mtok!: string;
+
+  @IsUsdPrice()
+  output_usd_per_mtok!: string;
+
+  /** Left out: as input. */
+  @MayBeAbsent()
+  @IsUsdPrice()
+  cached_input_usd_per_mtok?: string;
+
+  /** Left out: as input. */
+  @MayBeAbsent()
+  @IsUsdPrice()
+  cache_write_usd_per_mtok?: string;
+
+  /** Left out: as output. */
+  @MayBeAbsent()
+  @IsUsdPrice()
+  reasoning_usd_per_mtok?: string;
+
+  /** Left out: the dearer of input and output. */
+  @MayBeAbsent()
+  @IsUsdPrice()
+  audio_usd_per_mtok?: string;
+
+  /** Left out: as input. */
+  @MayBeAbsent()
+  @IsUsdPrice()
+  image_usd_per_mtok?: string;
+
+  /** For each call, beside its tokens. Left out: nothing. */
+  @MayBeAbsent()
+  @IsUsdPrice()
+  per_request_usd?: string;
+
+  /** RFC 3339 with zone, not in the past: calls are never priced anew. Left out: at once. */
+  @MayBeAbsent()
+  @IsISO8601({ strict: true })
+  @Matches(/(Z|[+-]\d{2}:?\d{2})$/, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' })
+  effective_from?: string;
+
+  /** A model that thinks before it answers: more output is reserved. Kept as it was where left out. */
+  @MayBeAbsent()
+  @IsBoolean()
+  is_reasoning?: boolean;
+
+  /** Output tokens reserved for a call that names no maximum. Left out: 1,024; reasoning models 8,192. */
+  @MayBeAbsent()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_TOKENS)
+  default_output_reserve?: number;
+
+  /** The model's own ceiling; null: not known. Kept as it was where left out. */
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_TOKENS)
+  max_output_tokens?: number | null;
+
+  /** What an image in a prompt is reserved as. Left out: 1,500. */
+  @MayBeAbsent()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_TOKENS)
+  tokens_per_image?: number;
+}
+
+export class PriceQuery extends NumberedPageQuery {
+  @MayBeAbsent()
+  @IsString()
+  @IsGivenName()
+  model?: string;
+}
+
+export class ModelProfileDto {
+  is_reasoning!: boolean;
+  default_output_reserve!: number;
+  max_output_tokens!: number | null;
+  tokens_per_image!: number;
+}
+
+/** One version of a model's price: what a receipt names. Never changed; a newer version replaces it. */
+export class PriceDto {
+  id!: string;
+  object!: 'price';
+  model!: string;
+  effective_from!: string;
+  input_usd_per_mtok!: string;
+  cached_input_usd_per_mtok!: string;
+  cache_write_usd_per_mtok!: string;
+  output_usd_per_mtok!: string;
+  reasoning_usd_per_mtok!: string;
+  audio_usd_per_mtok!: string;
+  image_usd_per_mtok!: string;
+  per_request_usd!: string;
+  /** What estimates know of the model now. */
+  profile!: ModelProfileDto;
+  created_at!: string;
+}

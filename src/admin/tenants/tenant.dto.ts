@@ -1,0 +1,175 @@
+import { IsIn, IsInt, IsOptional, IsString, Length, Matches, Max, Min } from 'class-validator';
+import type { UnknownPricePolicy } from '../../auth/principal';
+import type { TenantStatus } from '../../auth/tenant.entity';
+import { IsTimeZone } from '../../platform/config/is-time-zone.decorator';
+import { PageQuery } from '../paging/page-query.dto';
+import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
+import { IsUsd } from '../validation/is-usd.decorator';
+
+/** Far above any real quota, far below what a double counts exactly. */
+const MAX_QUOTA = 1_000_000_000_000;
+
+export class CreateTenantDto {
+  @IsString()
+  @IsGivenName()
+  name!: string;
+
+  /** Decimal USD string, such as `"10.00"`: posted to the wallet as an adjustment. */
+  @MayBeAbsent()
+  @IsUsd({ mayBeNegative: false })
+  initial_balance_usd?: string;
+
+  /** Decimal USD string: how far below zero the wallet may go. */
+  @MayBeAbsent()
+  @IsUsd({ mayBeNegative: false })
+  credit_limit_usd?: string;
+
+  /** Requests a calendar day in the tenant's zone; null is unlimited. */
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_QUOTA)
+  daily_quota?: number | null;
+
+  /** Requests a calendar month in the tenant's zone; null is unlimited. */
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_QUOTA)
+  monthly_quota?: number | null;
+
+  /** IANA zone whose calendar the quotas follow, such as `Asia/Shanghai`. */
+  @MayBeAbsent()
+  @IsTimeZone()
+  timezone?: string;
+
+  /** Calls to a model without a price: refused, or served free. */
+  @MayBeAbsent()
+  @IsIn(['reject', 'free'])
+  unknown_price_policy?: UnknownPricePolicy;
+}
+
+/** Only what is named changes. */
+export class UpdateTenantDto {
+  @MayBeAbsent()
+  @IsString()
+  @IsGivenName()
+  name?: string;
+
+  /** A suspended tenant's keys are refused. Closing is DELETE. */
+  @MayBeAbsent()
+  @IsIn(['active', 'suspended'])
+  status?: 'active' | 'suspended';
+
+  /** Decimal USD string: how far below zero the wallet may go. */
+  @MayBeAbsent()
+  @IsUsd({ mayBeNegative: false })
+  credit_limit_usd?: string;
+
+  /** Requests a calendar day in the tenant's zone; null is unlimited. */
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_QUOTA)
+  daily_quota?: number | null;
+
+  /** Requests a calendar month in the tenant's zone; null is unlimited. */
+  @IsOptional()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_QUOTA)
+  monthly_quota?: number | null;
+
+  /** IANA zone whose calendar the quotas follow, such as `Asia/Shanghai`. */
+  @MayBeAbsent()
+  @IsTimeZone()
+  timezone?: string;
+
+  /** Calls to a model without a price: refused, or served free. */
+  @MayBeAbsent()
+  @IsIn(['reject', 'free'])
+  unknown_price_policy?: UnknownPricePolicy;
+}
+
+export class TenantQuery extends PageQuery {
+  @IsOptional()
+  @IsIn(['active', 'suspended', 'closed'])
+  status?: TenantStatus;
+}
+
+/** Amounts are decimal USD strings with nine decimals. */
+export class BalanceDto {
+  /** Σ credits − Σ debits of the wallet. */
+  posted_usd!: string;
+  credit_limit_usd!: string;
+  /** Reserved by calls that have not ended. */
+  held_usd!: string;
+  /** posted + credit limit − held. */
+  available_usd!: string;
+  /** What calls cost beyond balance and credit limit, still owed; the next credit repays it first. */
+  overrun_usd!: string;
+}
+
+export class TenantDto {
+  id!: string;
+  object!: 'tenant';
+  name!: string;
+  status!: TenantStatus;
+  timezone!: string;
+  /** Null is unlimited. */
+  daily_quota!: number | null;
+  /** Null is unlimited. */
+  monthly_quota!: number | null;
+  unknown_price_policy!: UnknownPricePolicy;
+  balance!: BalanceDto;
+  created_at!: string;
+  updated_at!: string;
+}
+
+export class QuotaWindowDto {
+  /** Null is unlimited. */
+  limit!: number | null;
+  /** Requests counted in the window: charged ones and those under way. */
+  used!: number;
+  /** Null is unlimited. */
+  remaining!: number | null;
+  window_start!: string;
+  resets_at!: string;
+}
+
+export class TenantQuotaDto {
+  object!: 'tenant_quota';
+  tenant_id!: string;
+  timezone!: string;
+  daily!: QuotaWindowDto;
+  monthly!: QuotaWindowDto;
+  balance!: BalanceDto;
+}
+
+export class CreateAdjustmentDto {
+  /** Decimal USD string, such as `"25.00"`; negative debits the wallet. Never zero. */
+  @IsUsd({ mayBeNegative: true })
+  amount_usd!: string;
+
+  /** Stable word for reports, such as `GOODWILL`. */
+  @Matches(/^[A-Za-z][A-Za-z0-9_]{0,63}$/, {
+    message: '$property must be a word of letters, digits and underscores, such as GOODWILL',
+  })
+  reason_code!: string;
+
+  @IsString()
+  @Length(1, 500)
+  description!: string;
+}
+
+export class AdjustmentDto {
+  /** Id of its transaction. */
+  id!: string;
+  object!: 'adjustment';
+  tenant_id!: string;
+  amount_usd!: string;
+  /** The wallet after it. */
+  posted_usd!: string;
+  /** Number of changes the wallet has seen. */
+  version!: string;
+}

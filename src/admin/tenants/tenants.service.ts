@@ -1,0 +1,158 @@
+import { Injectable } from '@nestjs/common';
+import { DataSource, type EntityManager, LessThan } from 'typeorm';
+import { ApiKeyAuthenticator } from '../../auth/api-key-authenticator';
+import { Tenant } from '../../auth/tenant.entity';
+import { LedgerAccount } from '../../billing/entities/ledger-account.entity';
+import { type TenantBalance, TenantBalances } from '../../billing/entities/tenant-balances';
+import { newId } from '../../kernel/ids';
+import { addNanoUsd, MAX_TENANT_NANO_USD, type NanoUsd, toDecimalUsd, ZERO_NANO_USD } from '../../kernel/money';
+import { Settings } from '../../platform/config/settings';
+import { audit } from '../audit/audit-trail';
+import { type Page, pageOf } from '../paging/page';
+import { conflict, invalid, notFound } from '../refusals';
+import { amountOf } from '../validation/is-usd.decorator';
+import { AdjustmentsService } from './adjustments.service';
+import type { CreateTenantDto, TenantDto, TenantQuery, UpdateTenantDto } from './tenant.dto';
+import { auditedTenant, renderTenant } from './tenant-rendering';
+
+const DEFAULT_DAILY_QUOTA = 1_000;
+const DEFAULT_MONTHLY_QUOTA = 30_000;
+
+/** Tenants from the first call to the closing; they are never deleted, since money rows name them for ever. */
+@Injectable()
+export class TenantsService {
+  constructor(
+    private readonly dataSource: DataSource,
+    private readonly balances: TenantBalances,
+    private readonly adjustments: AdjustmentsService,
+    private readonly authenticator: ApiKeyAuthenticator,
+    private readonly settings: Settings,
+  ) {}
+
+  /** The tenant stands with its accounts before the initial balance is posted: a tenant without one is whole, too. */
+  async create(dto: CreateTenantDto, actor: string): Promise<Readonly<TenantDto>> {
+    const initialBalance = amountOf(dto.initial_balance_usd ?? '0');
+    const creditLimit = amountOf(dto.credit_limit_usd ?? '0');
+    if (addNanoUsd(initialBalance, creditLimit) > MAX_TENANT_NANO_USD) throw beyondBound('initial_balance_usd');
+    const tenant = this.newTenant(dto);
+    await this.dataSource.transaction(async (manager) => {
+      await manager.insert(Tenant, tenant);
+      await manager.insert(LedgerAccount, [
+        account(tenant.id, 'wallet', creditLimit),
+        account(tenant.id, 'overrun', ZERO_NANO_USD),
+      ]);
+      await audit(manager, {
+        actor,
+        action: 'create',
+        entity: 'tenant',
+        entityId: tenant.id,
+        after: auditedTenant(tenant, toDecimalUsd(creditLimit)),
+      });
+    });
+    if (initialBalance > 0n) await this.adjustments.postInitialBalance(tenant.id, initialBalance, actor);
+    return this.get(tenant.id);
+  }
+
+  async list(query: TenantQuery): Promise<Page<TenantDto>> {
+    const tenants = await this.dataSource.getRepository(Tenant).find({
+      where: {
+        ...(query.status === undefined ? {} : { status: query.status }),
+        ...(query.after === undefined ? {} : { id: LessThan(query.after) }),
+      },
+      order: { id: 'DESC' },
+      take: query.limit + 1,
+    });
+    const balances = await this.balances.ofAll(tenants.map(({ id }) => id));
+    return pageOf(tenants, query.limit, (tenant) => renderTenant(tenant, existing(balances.get(tenant.id))));
+  }
+
+  async get(id: string): Promise<Readonly<TenantDto>> {
+    const [tenant, balance] = await Promise.all([
+      this.dataSource.getRepository(Tenant).findOneBy({ id }),
+      this.balances.of(id),
+    ]);
+    if (!tenant) throw notFound('tenant');
+    return renderTenant(tenant, existing(balance));
+  }
+
+  async update(id: string, dto: UpdateTenantDto, actor: string): Promise<Readonly<TenantDto>> {
+    await this.change(id, actor, 'update', async (manager, tenant, wallet) => {
+      if (tenant.status === 'closed') throw conflict('id', 'the tenant is closed');
+      tenant.name = dto.name ?? tenant.name;
+      tenant.status = dto.status ?? tenant.status;
+      tenant.timezone = dto.timezone ?? tenant.timezone;
+      tenant.unknownPricePolicy = dto.unknown_price_policy ?? tenant.unknownPricePolicy;
+      if (dto.daily_quota !== undefined) tenant.dailyQuota = dto.daily_quota;
+      if (dto.monthly_quota !== undefined) tenant.monthlyQuota = dto.monthly_quota;
+      if (dto.credit_limit_usd === undefined) return;
+      wallet.creditLimitNanoUsd = amountOf(dto.credit_limit_usd);
+      assertWithinBound(wallet);
+      await manager.update(LedgerAccount, { id: wallet.id }, { creditLimitNanoUsd: wallet.creditLimitNanoUsd });
+    });
+    return this.get(id);
+  }
+
+  /** Its keys are refused from now on; its history and its balance stay. Closing twice is harmless. */
+  async close(id: string, actor: string): Promise<Readonly<TenantDto>> {
+    await this.change(id, actor, 'close', (_manager, tenant) => {
+      tenant.status = 'closed';
+    });
+    return this.get(id);
+  }
+
+  /** Locks tenant and wallet, lets `work` change them, and audits what became of it. */
+  private async change(
+    id: string,
+    actor: string,
+    action: 'update' | 'close',
+    work: (manager: EntityManager, tenant: Tenant, wallet: LedgerAccount) => void | Promise<void>,
+  ): Promise<void> {
+    await this.dataSource.transaction(async (manager) => {
+      const lock = { mode: 'pessimistic_write' } as const;
+      const tenant = await manager.findOne(Tenant, { where: { id }, lock });
+      const wallet = await manager.findOne(LedgerAccount, { where: { tenantId: id, name: 'wallet' }, lock });
+      if (!tenant || !wallet) throw notFound('tenant');
+      const before = auditedTenant(tenant, toDecimalUsd(wallet.creditLimitNanoUsd));
+      await work(manager, tenant, wallet);
+      await manager.save(tenant);
+      const after = auditedTenant(tenant, toDecimalUsd(wallet.creditLimitNanoUsd));
+      await audit(manager, { actor, action, entity: 'tenant', entityId: id, before, after });
+    });
+    this.authenticator.tenantChanged(id);
+  }
+
+  private newTenant(dto: CreateTenantDto): Tenant {
+    const now = new Date();
+    return Object.assign(new Tenant(), {
+      id: newId(),
+      name: dto.name,
+      status: 'active',
+      timezone: dto.timezone ?? this.settings.defaultTimezone,
+      dailyQuota: dto.daily_quota === undefined ? DEFAULT_DAILY_QUOTA : dto.daily_quota,
+      monthlyQuota: dto.monthly_quota === undefined ? DEFAULT_MONTHLY_QUOTA : dto.monthly_quota,
+      unknownPricePolicy: dto.unknown_price_policy ?? 'reject',
+      createdAt: now,
+      updatedAt: now,
+    } satisfies Readonly<Tenant>);
+  }
+}
+
+function account(tenantId: string, name: 'wallet' | 'overrun', creditLimit: NanoUsd): Partial<LedgerAccount> {
+  return { id: newId(), tenantId, name, postedNanoUsd: ZERO_NANO_USD, creditLimitNanoUsd: creditLimit };
+}
+
+function assertWithinBound({ postedNanoUsd, creditLimitNanoUsd }: LedgerAccount): void {
+  const posted = BigInt(postedNanoUsd ?? ZERO_NANO_USD);
+  const magnitude = posted < 0n ? -posted : posted;
+  if (magnitude + creditLimitNanoUsd > MAX_TENANT_NANO_USD) throw beyondBound('credit_limit_usd');
+}
+
+function beyondBound(field: string): Error {
+  return invalid(field, 'balance and credit limit of a tenant together must stay within ±9,000,000 USD');
+}
+
+/** Tenant and accounts are made in one transaction: one without the other is a bug, not a refusal. */
+function existing(balance: TenantBalance | undefined): TenantBalance {
+  if (!balance) throw new Error('a tenant has no ledger accounts');
+  return balance;
+}

@@ -1,0 +1,148 @@
+import { IsBoolean, IsInt, IsOptional, IsString, IsUUID, Max, Min } from 'class-validator';
+import { PageQuery } from '../paging/page-query.dto';
+import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
+import { IsUsdPrice } from '../validation/is-usd.decorator';
+
+const MAX_PRIORITY = 1_000_000;
+const MAX_WEIGHT = 1_000_000;
+const MAX_TIMEOUT_MS = 3_600_000;
+
+export class CreateUpstreamDto {
+  @IsUUID()
+  provider_id!: string;
+
+  /** What people call it; left out: provider and upstream model. */
+  @MayBeAbsent()
+  @IsString()
+  @IsGivenName()
+  name?: string;
+
+  /** What clients ask for, and what is priced. */
+  @IsString()
+  @IsGivenName()
+  model!: string;
+
+  /** The provider's own name of the model. */
+  @IsString()
+  @IsGivenName()
+  upstream_model!: string;
+
+  /** Upstreams with the lowest number are tried first. */
+  @MayBeAbsent()
+  @IsInt()
+  @Min(-MAX_PRIORITY)
+  @Max(MAX_PRIORITY)
+  priority?: number;
+
+  /** Share of the calls among upstreams of one priority; 0: only when no other is left. */
+  @MayBeAbsent()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_WEIGHT)
+  weight?: number;
+
+  /** How long it may take to its first byte, milliseconds; null: the gateway's own limit. */
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_TIMEOUT_MS)
+  timeout_ms?: number | null;
+
+  @MayBeAbsent()
+  @IsBoolean()
+  enabled?: boolean;
+
+  /** What the provider charges us: decimal USD string per million tokens. */
+  @MayBeAbsent()
+  @IsUsdPrice()
+  cost_input_usd_per_mtok?: string;
+
+  /** What the provider charges us: decimal USD string per million tokens. */
+  @MayBeAbsent()
+  @IsUsdPrice()
+  cost_output_usd_per_mtok?: string;
+}
+
+/** Only what is named changes. */
+export class UpdateUpstreamDto {
+  @MayBeAbsent()
+  @IsString()
+  @IsGivenName()
+  name?: string;
+
+  /** What clients ask for, and what is priced. */
+  @MayBeAbsent()
+  @IsString()
+  @IsGivenName()
+  model?: string;
+
+  /** The provider's own name of the model. */
+  @MayBeAbsent()
+  @IsString()
+  @IsGivenName()
+  upstream_model?: string;
+
+  /** Upstreams with the lowest number are tried first. */
+  @MayBeAbsent()
+  @IsInt()
+  @Min(-MAX_PRIORITY)
+  @Max(MAX_PRIORITY)
+  priority?: number;
+
+  /** Share of the calls among upstreams of one priority; 0: only when no other is left. */
+  @MayBeAbsent()
+  @IsInt()
+  @Min(0)
+  @Max(MAX_WEIGHT)
+  weight?: number;
+
+  /** How long it may take to its first byte, milliseconds; null: the gateway's own limit. */
+  @IsOptional()
+  @IsInt()
+  @Min(1)
+  @Max(MAX_TIMEOUT_MS)
+  timeout_ms?: number | null;
+
+  @MayBeAbsent()
+  @IsBoolean()
+  enabled?: boolean;
+
+  /** What the provider charges us: decimal USD string per million tokens. */
+  @MayBeAbsent()
+  @IsUsdPrice()
+  cost_input_usd_per_mtok?: string;
+
+  /** What the provider charges us: decimal USD string per million tokens. */
+  @MayBeAbsent()
+  @IsUsdPrice()
+  cost_output_usd_per_mtok?: string;
+}
+
+export class UpstreamQuery extends PageQuery {
+  @MayBeAbsent()
+  @IsString()
+  @IsGivenName()
+  model?: string;
+
+  @MayBeAbsent()
+  @IsUUID()
+  provider_id?: string;
+}
+
+export class UpstreamDto {
+  id!: string;
+  object!: 'upstream';
+  provider_id!: string;
+  name!: string;
+  model!: string;
+  upstream_model!: string;
+  priority!: number;
+  weight!: number;
+  /** Null: the gateway's own limit. */
+  timeout_ms!: number | null;
+  enabled!: boolean;
+  cost_input_usd_per_mtok!: string;
+  cost_output_usd_per_mtok!: string;
+  created_at!: string;
+  updated_at!: string;
+}

@@ -1,0 +1,287 @@
+import 'reflect-metadata';
+import { Test, type TestingModule } from '@nestjs/testing';
+import { Client, type Pool } from 'pg';
+import { createTestDatabase, type TestDatabase } from '../../test/support/test-database';
+import { testSettings } from '../../test/support/test-settings';
+import { CLOCK, type OffsetClock } from '../kernel/clock';
+import { newId } from '../kernel/ids';
+import { SettingsModule } from '../platform/config/settings.module';
+import { CHANGE_FEED_TIMING, ChangeFeed } from '../platform/database/change-feed';
+import { DatabaseModule } from '../platform/database/database.module';
+import { PG_POOL } from '../platform/database/pg-pool';
+import { ApiKeyAuthenticator } from './api-key-authenticator';
+import { ApiKeyHasher } from './api-key-hasher';
+import { AuthModule } from './auth.module';
+import { isRefusal, type Principal } from './principal';
+
+/** One gateway process' worth of authentication, with a count of the statements it sends to Postgres. */
+class Instance {
+  private constructor(
+    readonly module: TestingModule,
+    readonly statements: string[],
+  ) {}
+
+  static async start(databaseUrl: string): Promise<Instance> {
+    const module = await Test.createTestingModule({
+      imports: [
+        SettingsModule.register(testSettings({ databaseUrl, testClockOffsetMs: 0 })),
+        DatabaseModule,
+        AuthModule,
+      ],
+    })
+      .overrideProvider(CHANGE_FEED_TIMING)
+      .useValue({ beatMs: 50, silenceMs: 400, firstRetryMs: 600, lastRetryMs: 600 })
+      .compile();
+    module.useLogger(false);
+    await module.init();
+    const statements: string[] = [];
+    const pool = module.get<Pool>(PG_POOL);
+    const query = pool.query.bind(pool) as (config: { text: string }) => Promise<unknown>;
+    pool.query = ((config: { text: string } | string, values?: unknown) => {
+      statements.push(typeof config === 'string' ? config : config.text);
+      return typeof config === 'string' ? (query as unknown as Pool['query'])(config, values as []) : query(config);
+    }) as Pool['query'];
+    return new Instance(module, statements);
+  }
+
+  get authenticator(): ApiKeyAuthenticator {
+    return this.module.get(ApiKeyAuthenticator);
+  }
+
+  get feed(): ChangeFeed {
+    return this.module.get(ChangeFeed);
+  }
+
+  get pool(): Pool {
+    return this.module.get<Pool>(PG_POOL);
+  }
+
+  get clock(): OffsetClock {
+    return this.module.get<OffsetClock>(CLOCK);
+  }
+
+  ask(key: string): ReturnType<ApiKeyAuthenticator['authenticate']> {
+    return this.authenticator.authenticate({ authorization: `Bearer ${key}` });
+  }
+
+  async codeOf(key: string): Promise<string> {
+    const answer = await this.ask(key);
+    return isRefusal(answer) ? answer.code : 'ADMITTED';
+  }
+}
+
+/** Repeats until it holds; returns how long that took. */
+async function until(holds: () => boolean | Promise<boolean>): Promise<number> {
+  const startMs = performance.now();
+  while (!(await holds())) {
+    if (performance.now() - startMs > 10_000) throw new Error('it never came true');
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+  return performance.now() - startMs;
+}
+
+describe('ApiKeyAuthenticator', () => {
+  let database: TestDatabase;
+  let one: Instance;
+  let two: Instance;
+
+  beforeAll(async () => {
+    database = await createTestDatabase();
+    [one, two] = await Promise.all([Instance.start(database.url), Instance.start(database.url)]);
+  });
+
+  afterAll(async () => {
+    await Promise.all([one.module.close(), two.module.close()]);
+    await database.drop();
+  });
+
+  async function makeTenant(creditLimitNanoUsd = 0): Promise<string> {
+    const tenantId = newId();
+    await one.pool.query(
+      `insert into tenant (id, name, timezone, daily_quota, monthly_quota) values ($1, 'Acme', 'Asia/Shanghai', 7, null)`,
+      [tenantId],
+    );
+    await one.pool.query(
+      `insert into ledger_account (id, tenant_id, name, posted_nano_usd, credit_limit_nano_usd)
+         values ($1, $2, 'wallet', 0, $3)`,
+      [newId(), tenantId, creditLimitNanoUsd],
+    );
+    return tenantId;
+  }
+
+  async function makeKey(
+    tenantId: string,
+    fields: { models?: string[]; expiresAt?: Date } = {},
+  ): Promise<[string, string]> {
+    const { key, digest, hint } = one.module.get(ApiKeyHasher).newKey();
+    const id = newId();
+    await one.pool.query(
+      `insert into api_key (id, tenant_id, name, digest, hint, allowed_models, expires_at)
+         values ($1, $2, 'ci', $3, $4, $5, $6)`,
+      [id, tenantId, digest, hint, fields.models ?? null, fields.expiresAt ?? null],
+    );
+    return [key, id];
+  }
+
+  /** Admitted, and from memory: without a promise. */
+  async function warmUp(instance: Instance, key: string): Promise<void> {
+    await until(async () => {
+      await instance.ask(key);
+      return !(instance.ask(key) instanceof Promise);
+    });
+    expect(instance.ask(key)).toHaveProperty('tenantId');
+  }
+
+  it('makes keys of 256 random bits and stores nothing that authenticates', async () => {
+    const tenantId = await makeTenant();
+    const [key, id] = await makeKey(tenantId);
+    expect(key).toMatch(/^sk-tg-[A-Za-z0-9_-]{43}$/);
+    const { rows } = await one.pool.query<{ digest: Buffer; hint: string }>('select * from api_key where id = $1', [
+      id,
+    ]);
+    expect(rows[0]?.hint).toBe(key.slice(-4));
+    const stored = rows[0]?.digest ?? Buffer.alloc(0);
+    for (const guess of [stored.toString('hex'), stored.toString('base64url'), stored.toString('base64')]) {
+      expect(await one.codeOf(`sk-tg-${guess}`)).toBe('INVALID_API_KEY');
+    }
+  });
+
+  it('answers with everything the hot path needs, the second time without a promise and without Postgres', async () => {
+    const tenantId = await makeTenant(5_000);
+    const [key, apiKeyId] = await makeKey(tenantId, { models: ['gpt-a', 'gpt-b'] });
+    await warmUp(one, key);
+    const before = one.statements.length;
+    const principal = one.ask(key) as Principal;
+    expect(principal).toEqual({
+      tenantId,
+      tenantName: 'Acme',
+      apiKeyId,
+      apiKeyName: 'ci',
+      allowedModels: new Set(['gpt-a', 'gpt-b']),
+      limits: { tenantId, timezone: 'Asia/Shanghai', creditLimit: 5_000n, dailyQuota: 7, monthlyQuota: null },
+      unknownPricePolicy: 'reject',
+    });
+    expect(one.statements.length).toBe(before);
+  });
+
+  it('refuses a key that another process revoked, within 5 s', async () => {
+    const [key, id] = await makeKey(await makeTenant());
+    await Promise.all([warmUp(one, key), warmUp(two, key)]);
+    await one.pool.query('update api_key set revoked_at = now() where id = $1', [id]);
+    const tookMs = await until(async () => (await two.codeOf(key)) === 'API_KEY_REVOKED');
+    expect(tookMs).toBeLessThan(5_000);
+    await until(async () => (await one.codeOf(key)) === 'API_KEY_REVOKED');
+  });
+
+  it('refuses a key that another process deleted', async () => {
+    const [key, id] = await makeKey(await makeTenant());
+    await warmUp(two, key);
+    await one.pool.query('delete from api_key where id = $1', [id]);
+    await until(async () => (await two.codeOf(key)) === 'INVALID_API_KEY');
+  });
+
+  it('follows a tenant that is suspended and comes back, and its new limits', async () => {
+    const tenantId = await makeTenant();
+    const [key] = await makeKey(tenantId);
+    await warmUp(two, key);
+    await one.pool.query(`update tenant set status = 'suspended' where id = $1`, [tenantId]);
+    await until(async () => (await two.codeOf(key)) === 'TENANT_NOT_ACTIVE');
+    await one.pool.query(`update tenant set status = 'active', daily_quota = 9 where id = $1`, [tenantId]);
+    await until(async () => (await two.codeOf(key)) === 'ADMITTED');
+    await one.pool.query('update ledger_account set credit_limit_nano_usd = 77 where tenant_id = $1', [tenantId]);
+    await until(async () => ((await two.ask(key)) as Principal).limits.creditLimit === 77n);
+    expect(((await two.ask(key)) as Principal).limits.dailyQuota).toBe(9);
+  });
+
+  it('lets a key expire while it is in memory', async () => {
+    const [key] = await makeKey(await makeTenant(), { expiresAt: new Date(Date.now() + 60_000) });
+    await warmUp(one, key);
+    one.clock.offsetMs = 61_000;
+    try {
+      expect(one.ask(key)).toMatchObject({ code: 'API_KEY_EXPIRED' });
+    } finally {
+      one.clock.offsetMs = 0;
+    }
+    expect(one.ask(key)).toHaveProperty('tenantId');
+  });
+
+  it('forgets everything when beats are missed, and asks Postgres for each call until they are back', async () => {
+    const [key, id] = await makeKey(await makeTenant());
+    await warmUp(two, key);
+    const superuser = new Client({ connectionString: database.url });
+    await superuser.connect();
+    await superuser.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity
+        where application_name = 'tollgate-changes' and datname = current_database()`,
+    );
+    await until(() => !two.feed.isLive);
+    expect(two.ask(key)).toBeInstanceOf(Promise);
+    // A change that no notification announces: only a question to Postgres can find it.
+    await superuser.query(
+      `begin; set local session_replication_role = replica;
+       update api_key set revoked_at = now() where id = '${id}'; commit`,
+    );
+    expect(await two.codeOf(key)).toBe('API_KEY_REVOKED');
+    expect(two.feed.isLive).toBe(false);
+    await superuser.end();
+    await until(() => two.feed.isLive && one.feed.isLive);
+  });
+
+  it('asks Postgres once for many calls of one key', async () => {
+    const [key] = await makeKey(await makeTenant());
+    const before = two.statements.length;
+    const answers = await Promise.all(Array.from({ length: 500 }, async () => two.ask(key)));
+    expect(answers.every((answer) => !isRefusal(answer))).toBe(true);
+    expect(two.statements.length - before).toBeLessThanOrEqual(2);
+  });
+
+  it('survives a flood of unknown keys on one connection, refusing what is beyond its bound', async () => {
+    const pool = two.pool;
+    let busiest = 0;
+    const watch = setInterval(() => {
+      busiest = Math.max(busiest, pool.totalCount - pool.idleCount);
+    }, 1);
+    const before = two.statements.length;
+    const flood = Array.from({ length: 20_000 }, (_, i) => two.codeOf(`sk-tg-${'u'.repeat(40)}${i}`));
+    const counts = new Map<string, number>();
+    for (const code of await Promise.all(flood)) counts.set(code, (counts.get(code) ?? 0) + 1);
+    clearInterval(watch);
+    expect(counts.get('ADMITTED')).toBeUndefined();
+    expect((counts.get('INVALID_API_KEY') ?? 0) + (counts.get('BILLING_SERVICE_ERROR') ?? 0)).toBe(20_000);
+    expect(counts.get('INVALID_API_KEY')).toBeGreaterThanOrEqual(10_000);
+    expect(counts.get('BILLING_SERVICE_ERROR')).toBeGreaterThan(0);
+    expect(two.statements.length - before).toBeLessThanOrEqual(25);
+    expect(busiest).toBeLessThanOrEqual(1);
+  });
+
+  it('does not ask again for a key it knows to be unknown, until keys change', async () => {
+    const { key, digest, hint } = two.module.get(ApiKeyHasher).newKey();
+    await until(async () => {
+      await two.ask(key);
+      return !(two.ask(key) instanceof Promise);
+    });
+    expect(two.ask(key)).toMatchObject({ code: 'INVALID_API_KEY' });
+    await one.pool.query(`insert into api_key (id, tenant_id, name, digest, hint) values ($1, $2, 'late', $3, $4)`, [
+      newId(),
+      await makeTenant(),
+      digest,
+      hint,
+    ]);
+    await until(async () => (await two.codeOf(key)) === 'ADMITTED');
+  });
+
+  it('says 503 where Postgres does not answer, and admits again when it does', async () => {
+    const [key] = await makeKey(await makeTenant());
+    const lock = await one.pool.connect();
+    try {
+      await lock.query('begin; lock table api_key in access exclusive mode');
+      const startMs = performance.now();
+      expect(await two.codeOf(key)).toBe('BILLING_SERVICE_ERROR');
+      expect(performance.now() - startMs).toBeLessThan(4_000);
+    } finally {
+      await lock.query('rollback');
+      lock.release();
+    }
+    expect(await two.codeOf(key)).toBe('ADMITTED');
+  });
+});
