@@ -115,7 +115,7 @@ async function startGateway(
   const logFile = join(options.folder, 'tollgate.log');
   const child = await startChild(
     process.execPath,
-    [...options.nodeArguments, join(options.projectFolder, 'dist', 'src', 'main.js')],
+    [...options.nodeArguments, join(__dirname, '..', '..', '..', 'src', 'main.js')],
     {
       core: options.core,
       cwd: options.projectFolder,
