@@ -1,39 +1,18 @@
 import { refuse } from '../../kernel/errors';
 import { readEvents } from '../../../test/support/assembled-answer';
-import { pumpHarness, type PumpHarness, ScriptedClient } from '../../../test/support/pump-harness';
-import { type ChatStreamPumpOptions } from './chat-stream-pump';
-
-const content = (text: string, more: object = {}): string =>
-  JSON.stringify({ model: 'theirs', choices: [{ index: 0, delta: { content: text }, finish_reason: null }], ...more });
-const STOP = JSON.stringify({ model: 'theirs', choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] });
-const USAGE = { prompt_tokens: 7, completion_tokens: 2, total_tokens: 9 };
-const USAGE_ONLY = JSON.stringify({ model: 'theirs', choices: [], usage: USAGE });
-const DONE = 'data: [DONE]\n\n';
-const RESET = { kind: 'reset', message: 'socket hang up' } as const;
-
-const frame = (data: string): Buffer => Buffer.from(`data: ${data}\n\n`);
-
-function feed({ pump }: PumpHarness, ...events: string[]): void {
-  for (const event of events) pump.onData(event.startsWith('data:') ? Buffer.from(event) : frame(event));
-}
-
-/** Whether the stream has ended, asked after all microtasks that are due. */
-async function hasEnded({ pump }: PumpHarness): Promise<boolean> {
-  let ended = false;
-  void pump.ended.then(() => (ended = true));
-  await new Promise((resolve) => {
-    process.nextTick(resolve);
-  });
-  return ended;
-}
-
-async function opened(options: Parameters<typeof pumpHarness>[0] = {}): Promise<PumpHarness> {
-  const harness = pumpHarness(options);
-  await new Promise((resolve) => {
-    process.nextTick(resolve);
-  });
-  return harness;
-}
+import {
+  content,
+  DONE,
+  feed,
+  frame,
+  hasEnded,
+  opened,
+  RESET,
+  STOP,
+  USAGE,
+  USAGE_ONLY,
+} from '../../../test/support/chat-frames';
+import { pumpHarness, ScriptedClient } from '../../../test/support/pump-harness';
 
 describe('a stream before its gate opens', () => {
   it('sends not a byte, then all that came at once', async () => {
@@ -329,99 +308,5 @@ describe('the end of a stream', () => {
     harness.pump.finish();
     expect(() => harness.pump.finish()).toThrow('once');
     expect(() => harness.pump.fail(refuse('UPSTREAM_ERROR'))).toThrow('once');
-  });
-});
-
-describe('a client that hangs up', () => {
-  beforeEach(() => {
-    jest.useFakeTimers({ doNotFake: ['nextTick', 'performance'] });
-  });
-  afterEach(() => {
-    jest.useRealTimers();
-  });
-
-  const drain: Partial<Omit<ChatStreamPumpOptions, 'client'>> = { disconnectPolicy: 'drain', drainMs: 30_000 };
-
-  it('is drained: the answer is read to its end and billed by what the upstream reports', async () => {
-    const harness = await opened(drain);
-    feed(harness, content('a'));
-    harness.client.leave();
-    feed(harness, content('b'), STOP, USAGE_ONLY, DONE);
-    const { reason, answer, deliveredChunks } = await harness.pump.ended;
-    expect([reason, deliveredChunks, answer.chunks]).toEqual(['client_left_drained', 1, 3]);
-    expect(answer).toMatchObject({ isUsageFinal: true, usage: { output: 2 } });
-    expect(harness.client.writes).toHaveLength(1);
-    expect(harness.pump.finish()).toBe(false);
-    expect(jest.getTimerCount()).toBe(0);
-  });
-
-  it('is drained for so long, then what was read is billed', async () => {
-    const harness = await opened(drain);
-    feed(harness, content('a'));
-    harness.client.leave();
-    feed(harness, content('b'));
-    jest.advanceTimersByTime(29_999);
-    expect(await hasEnded(harness)).toBe(false);
-    jest.advanceTimersByTime(1);
-    const { reason, answer } = await harness.pump.ended;
-    expect([reason, answer.chunks, answer.isUsageFinal]).toEqual(['client_left', 2, false]);
-    expect(answer.text()?.output).toEqual(['ab']);
-    expect(harness.call.asked).toEqual(['abort']);
-  });
-
-  it('does not leave a paused upstream paused', async () => {
-    const harness = await opened(drain);
-    harness.client.reads = false;
-    feed(harness, content('a'));
-    harness.client.leave();
-    expect(harness.call.asked).toEqual(['pause', 'resume']);
-  });
-
-  it('is not followed by an error of the upstream: the bill is what was read', async () => {
-    const harness = await opened(drain);
-    harness.client.leave();
-    feed(harness, content('a'));
-    harness.pump.onFailure(RESET);
-    const { reason, answer } = await harness.pump.ended;
-    expect([reason, answer.chunks]).toEqual(['client_left', 1]);
-    expect(harness.pump.fail(refuse('UPSTREAM_ERROR'))).toBe(false);
-    expect(jest.getTimerCount()).toBe(0);
-  });
-
-  it('is cut off by policy: the upstream is aborted, what was delivered is billed', async () => {
-    const harness = await opened({ disconnectPolicy: 'cut' });
-    feed(harness, content('a'));
-    harness.client.leave();
-    feed(harness, content('b'));
-    const { reason, answer } = await harness.pump.ended;
-    expect([reason, answer.chunks]).toEqual(['client_left', 1]);
-    expect(harness.call.asked).toEqual(['abort']);
-  });
-
-  it('before the gate opened has received nothing', async () => {
-    const harness = pumpHarness({ gate: 'closed', disconnectPolicy: 'cut' });
-    feed(harness, content('a'));
-    harness.client.leave();
-    expect(await hasEnded(harness)).toBe(false);
-    harness.openGate();
-    const { reason, answer, deliveredBytes } = await harness.pump.ended;
-    expect([reason, answer.chunks, deliveredBytes]).toEqual(['client_left', 0, 0]);
-  });
-
-  it('may have left before the stream began', async () => {
-    const client = new ScriptedClient();
-    client.leave();
-    const harness = await opened({ client, disconnectPolicy: 'cut' });
-    expect((await harness.pump.ended).reason).toBe('client_left');
-    expect(harness.call.asked).toEqual(['abort']);
-  });
-
-  it('after the answer was complete changes nothing but its delivery', async () => {
-    const harness = await opened(drain);
-    feed(harness, content('a'), STOP, DONE);
-    await harness.pump.ended;
-    harness.client.leave();
-    expect(harness.pump.finish()).toBe(false);
-    expect(jest.getTimerCount()).toBe(0);
   });
 });
