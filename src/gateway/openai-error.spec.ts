@@ -7,7 +7,12 @@ describe('renderOpenAiError', () => {
   it.each(Object.keys(ERROR_SPECS) as ErrorCode[])('%s has the four fields OpenAI clients read', (code) => {
     const { status, body } = renderOpenAiError(refuse(code), 'en-US', NOW_MS);
     expect(status).toBe(ERROR_SPECS[code].status);
-    expect(body.error).toEqual({ message: expect.any(String), type: ERROR_SPECS[code].type, param: null, code });
+    expect(body.error).toEqual({
+      message: expect.any(String) as string,
+      type: ERROR_SPECS[code].type,
+      param: null,
+      code,
+    });
   });
 
   it('tells clients to send the same again only where it may help within a minute', () => {
