@@ -68,7 +68,7 @@ export class ModelsController {
   }
 
   /** Names such as `meta/llama-3` contain slashes: the whole rest of the path is the name. */
-  @Get('*model')
+  @Get('*')
   @ApiOperation({ summary: 'One model' })
   @ApiOkResponse({ type: OpenAiModel })
   async get(
