@@ -1,0 +1,27 @@
+import { retryAfterMsOf } from './retry-after';
+
+describe('retryAfterMsOf', () => {
+  const NOW_MS = Date.UTC(2026, 10, 21, 12);
+  const DAY_MS = 86_400_000;
+
+  it.each([
+    [{}, undefined],
+    [{ 'retry-after': '2' }, 2_000],
+    [{ 'retry-after': ' 2 ' }, 2_000],
+    [{ 'retry-after': '0' }, 0],
+    [{ 'retry-after': '0.25' }, 250],
+    [{ 'retry-after-ms': '1500', 'retry-after': '2' }, 1_500],
+    [{ 'retry-after-ms': 'soon', 'retry-after': '2' }, 2_000],
+    [{ 'retry-after': 'Sat, 21 Nov 2026 12:00:30 GMT' }, 30_000],
+    [{ 'retry-after': 'Sat, 21 Nov 2026 11:00:00 GMT' }, 0],
+    [{ 'retry-after': 'Sat, 21 Nov 2099 11:00:00 GMT' }, DAY_MS],
+    [{ 'retry-after': '999999999999' }, DAY_MS],
+    [{ 'retry-after': 'soon' }, undefined],
+    [{ 'retry-after': '' }, undefined],
+    [{ 'retry-after': 'NaN' }, undefined],
+    [{ 'retry-after': '1e9' }, undefined],
+    [{ 'retry-after': ['1', '2'] }, undefined],
+  ])('%j asks for %p ms', (headers, expected) => {
+    expect(retryAfterMsOf(headers, NOW_MS)).toBe(expected);
+  });
+});
