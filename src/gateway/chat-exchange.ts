@@ -63,7 +63,7 @@ export class ChatExchange {
       else if (!this.client.isGone) answer.pump.finish(charged ? costComment(charged) : undefined);
     } else if (body && !this.client.isGone) {
       const headers = { ...this.headersOf(context), ...(charged ? costHeaders(charged) : {}) };
-      void this.reply.headers(headers).type('application/json').send(body);
+      void this.reply.status(200).headers(headers).type('application/json').send(body);
     }
   }
 

@@ -40,6 +40,7 @@ export class UpstreamCallStep implements WorkflowStep {
     for (const candidate of candidates) {
       const verdict = await this.attempt(context, candidate, gate);
       if (verdict.kind === 'answered') {
+        context.respondingUpstream = candidate.target.upstreamName;
         const ttftMs = (verdict.firstByteAtMs ?? this.clock.monotonicMs()) - context.request.receivedMonotonicMs;
         context.upstreamCall = { servedBy: candidate, answer: verdict.answer, ttftMs };
         return undefined;
