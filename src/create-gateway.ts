@@ -23,11 +23,10 @@ export async function createGateway(
   const adapter = createHttpAdapter(limits, routes);
   const options = Object.assign(new NestApplicationContextOptions(), {
     bodyParser: false,
-    bufferLogs: true,
+    logger: GatewayLogger.of(settings),
     abortOnError: false,
   });
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.register(settings), adapter, options);
-  app.useLogger(app.get(GatewayLogger));
   app.useGlobalFilters(new ErrorFilter(app.get<Clock>(CLOCK), routes));
   refuseWhileDraining(adapter, app.get(Drain));
   if (settings.showsDocs) serveApiDocs(app, productVersion());

@@ -1,6 +1,6 @@
 import { pino } from 'pino';
 import { Settings } from '../config/settings';
-import { loggerOptions } from './logging.module';
+import { loggerOptions } from './logger-options';
 
 function written(entry: object): string {
   const lines: string[] = [];
