@@ -24,7 +24,7 @@ export async function measure(
   const result = await runLoad(bench.tools, bench.folder, target, { ...run, core: bench.loadCore });
   const usedMicros = processCpuMicros(subject.pid) - before;
   const helpersAfter = subject.helpersCpuMicros();
-  refuseErrors(subject, scenario, result);
+  await refuseErrors(subject, scenario, result);
   const proof = await subject.prove(scenario, result.answers);
   return {
     scenario: scenario.name,
@@ -46,11 +46,12 @@ export async function measure(
   };
 }
 
-function refuseErrors(subject: Subject, scenario: Scenario, result: LoadResult): void {
+async function refuseErrors(subject: Subject, scenario: Scenario, result: LoadResult): Promise<void> {
   if (result.answersNot2xx === 0 && result.socketErrors === 0 && result.answers > 0) return;
+  const now = await callOnce(subject.target(scenario)).catch((error: unknown) => ({ status: 0, text: String(error) }));
   throw new Error(
     `${subject.name} ${scenario.name}: ${result.answers} answers, ${result.answersNot2xx} of them not 2xx, ` +
-      `${result.socketErrors} socket errors: not a measurement`,
+      `${result.socketErrors} socket errors: not a measurement. One more call: ${now.status} ${now.text.slice(0, 400)}`,
   );
 }
 

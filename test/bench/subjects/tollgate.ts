@@ -156,7 +156,12 @@ async function untilReady(url: string, ended: Promise<number | null>, logFile: s
 }
 
 async function setUp(admin: AdminClient, mock: MockUpstream): Promise<{ tenantId: string; key: string }> {
-  const tenant = await admin.post('tenants', { name: 'bench', initial_balance_usd: String(INITIAL_BALANCE_USD) });
+  const tenant = await admin.post('tenants', {
+    name: 'bench',
+    initial_balance_usd: String(INITIAL_BALANCE_USD),
+    daily_quota: null,
+    monthly_quota: null,
+  });
   const tenantId = textField(tenant, 'id');
   const key = textField(await admin.post(`tenants/${tenantId}/api-keys`, { name: 'bench' }), 'key');
   for (const scenario of Object.values(SCENARIOS)) {
