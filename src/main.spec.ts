@@ -39,6 +39,38 @@ describe('the process', () => {
     expect(gateway.logs()).toContain('drained and closed');
   }, 120_000);
 
+  it('is not ready from the signal on but answers during the grace, and ends at once on a second signal', async () => {
+    const gateway = await startGateway(options({ DRAIN_GRACE_MS: '600000' }));
+    process.kill(gateway.pid, 'SIGTERM');
+    let ready = 200;
+    while (ready === 200) ready = (await fetch(`${gateway.url}/health/ready`)).status;
+    expect(ready).toBe(503);
+    const answer = await fetch(`${gateway.url}/v1/models`);
+    expect([answer.status, answer.headers.get('connection')]).toEqual([401, 'close']);
+    process.kill(gateway.pid, 'SIGTERM');
+    expect(await gateway.ended).toBe(1);
+  }, 120_000);
+
+  it('logs the control plane by path and status, the data plane not at all, and secrets never', async () => {
+    const gateway = await startGateway(options({ LOG_LEVEL: 'info' }));
+    const headers = { authorization: `Bearer ${gateway.adminToken}`, 'x-api-key': 'canary', cookie: 'canary' };
+    await fetch(`${gateway.url}/admin/v1/tenants?api_key=canary`, { headers });
+    await fetch(`${gateway.url}/v1/models?api_key=canary`, { headers });
+    await fetch(`${gateway.url}/v1/nothing`, { method: 'POST', body: '{"messages":"canary"}', headers });
+    await gateway.stop();
+    const lines = gateway
+      .logs()
+      .split('\n')
+      .filter((line) => line.includes('"req"'));
+    expect(lines).toHaveLength(1);
+    expect(JSON.parse(lines[0] ?? '')).toMatchObject({
+      req: { method: 'GET', path: '/admin/v1/tenants' },
+      // The control plane knows no such parameter.
+      res: { statusCode: 400 },
+    });
+    expect(gateway.logs()).not.toMatch(new RegExp(`canary|${gateway.adminToken}`));
+  }, 120_000);
+
   it('names every wrong setting, none of their values, and ends with 1', async () => {
     const { exitCode, output } = await failedBoot({ PORT: 'canary', KEY_PEPPER: 'canary', ENCRYPTION_KEY: 'canary' });
     expect(exitCode).toBe(1);
