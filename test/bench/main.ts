@@ -59,11 +59,11 @@ function startSubject(
   bench: Bench,
   mock: MockUpstream,
   projectFolder: string,
-  nodeArguments: readonly string[] = [],
+  nodeArguments: readonly string[],
 ): Promise<Subject> {
   return name === 'tollgate'
     ? startTollgate({ projectFolder, folder: bench.folder, mock, core: GATEWAY_CORE, nodeArguments })
-    : startPassThrough(name, mock, bench.folder, GATEWAY_CORE);
+    : startPassThrough(name, { folder: bench.folder, mock, core: GATEWAY_CORE, nodeArguments });
 }
 
 /** All subjects stay up and take turns, so that the noise of the machine meets each of them alike. */
@@ -77,7 +77,9 @@ async function compare(
   const subjects: Subject[] = [];
   const samples: Sample[] = [];
   try {
-    for (const name of options.subjects) subjects.push(await startSubject(name, bench, mock, projectFolder));
+    for (const name of options.subjects) {
+      subjects.push(await startSubject(name, bench, mock, projectFolder, options.nodeArguments));
+    }
     for (let round = 0; round <= options.rounds; round += 1) {
       for (const scenario of options.scenarios.map((name) => SCENARIOS[name])) {
         for (const subject of subjects) {
@@ -122,7 +124,8 @@ function progressLine(sample: Sample): string {
 async function profile(bench: Bench, mock: MockUpstream, options: BenchOptions, projectFolder: string): Promise<void> {
   for (const scenario of options.scenarios.map((name) => SCENARIOS[name])) {
     const profileFolder = join(bench.folder, `profile-${scenario.name}`);
-    const nodeArguments = ['--cpu-prof', '--cpu-prof-interval', '250', '--cpu-prof-dir', profileFolder];
+    const sampler = ['--cpu-prof', '--cpu-prof-interval', '250', '--cpu-prof-dir', profileFolder];
+    const nodeArguments = [...options.nodeArguments, ...sampler];
     const subject = await startSubject('tollgate', bench, mock, projectFolder, nodeArguments);
     const concurrency = options.concurrency ?? scenario.concurrency;
     let sample: Sample;

@@ -13,10 +13,12 @@ export interface BenchOptions {
   /** Open calls; undefined: the scenario's own number. */
   readonly concurrency: number | undefined;
   readonly isProfile: boolean;
+  /** Given to the node of every subject alike, such as --max-semi-space-size=32. */
+  readonly nodeArguments: readonly string[];
 }
 
 export const USAGE = `npm run bench -- [--subjects floor,fastify,tollgate] [--scenario S1,S2,S2-burst] [--seconds 5]
-                 [--rounds 3] [--concurrency N] [--profile]`;
+                 [--rounds 3] [--concurrency N] [--node-arguments "--max-semi-space-size=32"] [--profile]`;
 
 /** @throws Error with one line that names the flag. */
 export function parseOptions(args: readonly string[]): BenchOptions {
@@ -28,6 +30,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
       seconds: { type: 'string', default: '5' },
       rounds: { type: 'string', default: '3' },
       concurrency: { type: 'string' },
+      'node-arguments': { type: 'string', default: '' },
       profile: { type: 'boolean', default: false },
     },
   });
@@ -38,6 +41,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     rounds: integer('rounds', values.rounds, 50),
     concurrency: values.concurrency === undefined ? undefined : integer('concurrency', values.concurrency, 2_000),
     isProfile: values.profile,
+    nodeArguments: values['node-arguments'].split(' ').filter((argument) => argument !== ''),
   };
 }
 

@@ -73,5 +73,5 @@ function moduleOf(functionName: string, url: string): string {
 }
 
 function shortPath(url: string): string {
-  return url.replace(/^file:\/\//, '').replace(/^.*\/(node_modules|dist)\//, '');
+  return url.replace(/^file:\/\//, '').replace(/^.*\/(?:node_modules\/|(?=src\/))/, '');
 }
