@@ -15,48 +15,46 @@ import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
 const NAMES_ITS_ZONE = /(Z|[+-]\d{2}:?\d{2})$/;
 
 export class CreateApiKeyDto {
-  @IsString()
   @IsGivenName()
   name!: string;
 
   /** Models this key may ask for; left out or null: every model. */
   @IsOptional()
-  @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(200)
   @ArrayUnique()
-  @IsString({ each: true })
   @Length(1, 200, { each: true })
+  @IsString({ each: true })
+  @IsArray()
   allowed_models?: string[] | null;
 
   /** RFC 3339 with zone, such as `2027-01-01T00:00:00Z`; left out or null: never. */
   @IsOptional()
-  @IsISO8601({ strict: true })
   @Matches(NAMES_ITS_ZONE, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' })
+  @IsISO8601({ strict: true })
   expires_at?: string | null;
 }
 
 /** Only what is named changes. */
 export class UpdateApiKeyDto {
   @MayBeAbsent()
-  @IsString()
   @IsGivenName()
   name?: string;
 
   /** Models this key may ask for; null: every model. */
   @IsOptional()
-  @IsArray()
   @ArrayMinSize(1)
   @ArrayMaxSize(200)
   @ArrayUnique()
-  @IsString({ each: true })
   @Length(1, 200, { each: true })
+  @IsString({ each: true })
+  @IsArray()
   allowed_models?: string[] | null;
 
   /** RFC 3339 with zone, such as `2027-01-01T00:00:00Z`; null: never. */
   @IsOptional()
-  @IsISO8601({ strict: true })
   @Matches(NAMES_ITS_ZONE, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' })
+  @IsISO8601({ strict: true })
   expires_at?: string | null;
 }
 

@@ -7,8 +7,8 @@ export class AuditQuery extends NumberedPageQuery {
   entity?: string;
 
   @IsOptional()
-  @IsString()
   @Length(1, 200)
+  @IsString()
   entity_id?: string;
 }
 

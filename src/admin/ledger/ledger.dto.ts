@@ -1,5 +1,5 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsIn, IsOptional, IsString, IsUUID } from 'class-validator';
+import { IsIn, IsOptional, IsUUID } from 'class-validator';
 import type { TransactionType } from '../../billing/entities/billing-transaction.entity';
 import { NumberedPageQuery, PageQuery } from '../paging/page-query.dto';
 import { IsGivenName } from '../validation/fields.decorator';
@@ -18,7 +18,6 @@ export class TransactionQuery extends PageQuery {
   type?: TransactionType;
 
   @IsOptional()
-  @IsString()
   @IsGivenName()
   model?: string;
 
@@ -156,7 +155,6 @@ export class RequestLogQuery extends PageQuery {
   api_key_id?: string;
 
   @IsOptional()
-  @IsString()
   @IsGivenName()
   model?: string;
 }

@@ -5,9 +5,9 @@ export class LimitQuery {
   /** Rows a page, at most 100. */
   @IsOptional()
   @Type(() => Number)
-  @IsInt()
   @Min(1)
   @Max(100)
+  @IsInt()
   limit = 20;
 }
 

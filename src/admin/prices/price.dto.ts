@@ -1,4 +1,4 @@
-import { IsBoolean, IsInt, IsISO8601, IsOptional, IsString, Matches, Max, Min } from 'class-validator';
+import { IsBoolean, IsInt, IsISO8601, IsOptional, Matches, Max, Min } from 'class-validator';
 import { NumberedPageQuery } from '../paging/page-query.dto';
 import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
 import { IsUsdPrice } from '../validation/is-usd.decorator';
@@ -8,7 +8,6 @@ const MAX_TOKENS = 100_000_000;
 /** Prices are decimal USD strings per million tokens. A bucket left out costs what the bucket it is part of costs. */
 export class CreatePriceDto {
   /** As clients name it. */
-  @IsString()
   @IsGivenName()
   model!: string;
 
@@ -50,8 +49,8 @@ export class CreatePriceDto {
 
   /** RFC 3339 with zone, not in the past: calls are never priced anew. Left out: at once. */
   @MayBeAbsent()
-  @IsISO8601({ strict: true })
   @Matches(/(Z|[+-]\d{2}:?\d{2})$/, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' })
+  @IsISO8601({ strict: true })
   effective_from?: string;
 
   /** A model that thinks before it answers: more output is reserved. Kept as it was where left out. */
@@ -61,29 +60,28 @@ export class CreatePriceDto {
 
   /** Output tokens reserved for a call that names no maximum. Left out: 1,024; reasoning models 8,192. */
   @MayBeAbsent()
-  @IsInt()
   @Min(1)
   @Max(MAX_TOKENS)
+  @IsInt()
   default_output_reserve?: number;
 
   /** The model's own ceiling; null: not known. Kept as it was where left out. */
   @IsOptional()
-  @IsInt()
   @Min(1)
   @Max(MAX_TOKENS)
+  @IsInt()
   max_output_tokens?: number | null;
 
   /** What an image in a prompt is reserved as. Left out: 1,500. */
   @MayBeAbsent()
-  @IsInt()
   @Min(0)
   @Max(MAX_TOKENS)
+  @IsInt()
   tokens_per_image?: number;
 }
 
 export class PriceQuery extends NumberedPageQuery {
   @MayBeAbsent()
-  @IsString()
   @IsGivenName()
   model?: string;
 }

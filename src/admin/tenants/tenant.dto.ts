@@ -10,7 +10,6 @@ import { IsUsd } from '../validation/is-usd.decorator';
 const MAX_QUOTA = 1_000_000_000_000;
 
 export class CreateTenantDto {
-  @IsString()
   @IsGivenName()
   name!: string;
 
@@ -26,16 +25,16 @@ export class CreateTenantDto {
 
   /** Requests a calendar day in the tenant's zone; null is unlimited. */
   @IsOptional()
-  @IsInt()
   @Min(0)
   @Max(MAX_QUOTA)
+  @IsInt()
   daily_quota?: number | null;
 
   /** Requests a calendar month in the tenant's zone; null is unlimited. */
   @IsOptional()
-  @IsInt()
   @Min(0)
   @Max(MAX_QUOTA)
+  @IsInt()
   monthly_quota?: number | null;
 
   /** IANA zone whose calendar the quotas follow, such as `Asia/Shanghai`. */
@@ -52,7 +51,6 @@ export class CreateTenantDto {
 /** Only what is named changes. */
 export class UpdateTenantDto {
   @MayBeAbsent()
-  @IsString()
   @IsGivenName()
   name?: string;
 
@@ -68,16 +66,16 @@ export class UpdateTenantDto {
 
   /** Requests a calendar day in the tenant's zone; null is unlimited. */
   @IsOptional()
-  @IsInt()
   @Min(0)
   @Max(MAX_QUOTA)
+  @IsInt()
   daily_quota?: number | null;
 
   /** Requests a calendar month in the tenant's zone; null is unlimited. */
   @IsOptional()
-  @IsInt()
   @Min(0)
   @Max(MAX_QUOTA)
+  @IsInt()
   monthly_quota?: number | null;
 
   /** IANA zone whose calendar the quotas follow, such as `Asia/Shanghai`. */
@@ -157,8 +155,8 @@ export class CreateAdjustmentDto {
   })
   reason_code!: string;
 
-  @IsString()
   @Length(1, 500)
+  @IsString()
   description!: string;
 }
 

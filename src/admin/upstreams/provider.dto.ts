@@ -7,7 +7,6 @@ const HEADER_SAFE = /^[\x21-\x7e]+$/;
 const HEADER_SAFE_MESSAGE = { message: '$property must consist of printable characters without blanks' };
 
 export class CreateProviderDto {
-  @IsString()
   @IsGivenName()
   name!: string;
 
@@ -15,35 +14,34 @@ export class CreateProviderDto {
   kind!: ProviderKind;
 
   /** Such as `https://api.openai.com/v1`. */
-  @IsString()
   @Length(1, 2048)
+  @IsString()
   base_url!: string;
 
   /** Stored encrypted; never shown again. */
-  @IsString()
   @Length(1, 1024)
   @Matches(HEADER_SAFE, HEADER_SAFE_MESSAGE)
+  @IsString()
   api_key!: string;
 }
 
 /** Only what is named changes. */
 export class UpdateProviderDto {
   @MayBeAbsent()
-  @IsString()
   @IsGivenName()
   name?: string;
 
   /** Such as `https://api.openai.com/v1`. */
   @MayBeAbsent()
-  @IsString()
   @Length(1, 2048)
+  @IsString()
   base_url?: string;
 
   /** Stored encrypted; never shown again. */
   @MayBeAbsent()
-  @IsString()
   @Length(1, 1024)
   @Matches(HEADER_SAFE, HEADER_SAFE_MESSAGE)
+  @IsString()
   api_key?: string;
 }
 

@@ -1,4 +1,4 @@
-import { IsBoolean, IsInt, IsOptional, IsString, IsUUID, Max, Min } from 'class-validator';
+import { IsBoolean, IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
 import { PageQuery } from '../paging/page-query.dto';
 import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
 import { IsUsdPrice } from '../validation/is-usd.decorator';
@@ -13,39 +13,36 @@ export class CreateUpstreamDto {
 
   /** What people call it; left out: provider and upstream model. */
   @MayBeAbsent()
-  @IsString()
   @IsGivenName()
   name?: string;
 
   /** What clients ask for, and what is priced. */
-  @IsString()
   @IsGivenName()
   model!: string;
 
   /** The provider's own name of the model. */
-  @IsString()
   @IsGivenName()
   upstream_model!: string;
 
   /** Upstreams with the lowest number are tried first. */
   @MayBeAbsent()
-  @IsInt()
   @Min(-MAX_PRIORITY)
   @Max(MAX_PRIORITY)
+  @IsInt()
   priority?: number;
 
   /** Share of the calls among upstreams of one priority; 0: only when no other is left. */
   @MayBeAbsent()
-  @IsInt()
   @Min(0)
   @Max(MAX_WEIGHT)
+  @IsInt()
   weight?: number;
 
   /** How long it may take to its first byte, milliseconds; null: the gateway's own limit. */
   @IsOptional()
-  @IsInt()
   @Min(1)
   @Max(MAX_TIMEOUT_MS)
+  @IsInt()
   timeout_ms?: number | null;
 
   @MayBeAbsent()
@@ -66,41 +63,38 @@ export class CreateUpstreamDto {
 /** Only what is named changes. */
 export class UpdateUpstreamDto {
   @MayBeAbsent()
-  @IsString()
   @IsGivenName()
   name?: string;
 
   /** What clients ask for, and what is priced. */
   @MayBeAbsent()
-  @IsString()
   @IsGivenName()
   model?: string;
 
   /** The provider's own name of the model. */
   @MayBeAbsent()
-  @IsString()
   @IsGivenName()
   upstream_model?: string;
 
   /** Upstreams with the lowest number are tried first. */
   @MayBeAbsent()
-  @IsInt()
   @Min(-MAX_PRIORITY)
   @Max(MAX_PRIORITY)
+  @IsInt()
   priority?: number;
 
   /** Share of the calls among upstreams of one priority; 0: only when no other is left. */
   @MayBeAbsent()
-  @IsInt()
   @Min(0)
   @Max(MAX_WEIGHT)
+  @IsInt()
   weight?: number;
 
   /** How long it may take to its first byte, milliseconds; null: the gateway's own limit. */
   @IsOptional()
-  @IsInt()
   @Min(1)
   @Max(MAX_TIMEOUT_MS)
+  @IsInt()
   timeout_ms?: number | null;
 
   @MayBeAbsent()
@@ -120,7 +114,6 @@ export class UpdateUpstreamDto {
 
 export class UpstreamQuery extends PageQuery {
   @MayBeAbsent()
-  @IsString()
   @IsGivenName()
   model?: string;
 

@@ -1,5 +1,5 @@
 import { applyDecorators } from '@nestjs/common';
-import { Length, Matches, ValidateIf } from 'class-validator';
+import { IsString, Length, Matches, ValidateIf } from 'class-validator';
 
 /** A field that may be left out but not be null: leaving out says "unchanged", null would say nothing. */
 export function MayBeAbsent(): PropertyDecorator {
@@ -9,6 +9,7 @@ export function MayBeAbsent(): PropertyDecorator {
 /** A name people give: 1–200 characters, no control characters, no blank at either end. */
 export function IsGivenName(): PropertyDecorator {
   return applyDecorators(
+    IsString(),
     Length(1, 200),
     Matches(/^(?!\s)[^\p{Cc}]*(?<!\s)$/u, {
       message: '$property must not begin or end with a blank or contain control characters',
