@@ -39,6 +39,8 @@ export function createHttpAdapter(limits: SocketLimits, routes: RouteBook): Fast
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
     },
+    // Fastify's own 503 has another shape; refuseWhileDraining has refused before it closes.
+    return503OnClosing: false,
     clientErrorHandler: answerBrokenHttp,
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
       reply.header('x-request-id', request.id);

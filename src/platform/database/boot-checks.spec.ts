@@ -7,8 +7,12 @@ const safe = { version: '15.3', version_num: '150003', fsync: 'on', synchronous_
 
 describe('the checks before boot', () => {
   it('accept a Postgres that keeps what it commits', () => {
-    expect(() => { refuseUnsafeSettings(safe, 'production'); }).not.toThrow();
-    expect(() => { refuseUnsafeSettings({ ...safe, synchronous_commit: 'remote_apply' }, 'production'); }).not.toThrow();
+    expect(() => {
+      refuseUnsafeSettings(safe, 'production');
+    }).not.toThrow();
+    expect(() => {
+      refuseUnsafeSettings({ ...safe, synchronous_commit: 'remote_apply' }, 'production');
+    }).not.toThrow();
   });
 
   it.each([
@@ -16,15 +20,21 @@ describe('the checks before boot', () => {
     [{ ...safe, synchronous_commit: 'off' }, 'synchronous_commit = off:'],
     [{ ...safe, fsync: 'off', synchronous_commit: 'off' }, 'fsync = off and synchronous_commit = off:'],
   ])('refuse one that may lose committed money: %j', (server, message) => {
-    expect(() => { refuseUnsafeSettings(server, 'production'); }).toThrow(message);
-    expect(() => { refuseUnsafeSettings(server, 'development'); }).toThrow(BootError);
-    expect(() => { refuseUnsafeSettings(server, 'test'); }).not.toThrow();
+    expect(() => {
+      refuseUnsafeSettings(server, 'production');
+    }).toThrow(message);
+    expect(() => {
+      refuseUnsafeSettings(server, 'development');
+    }).toThrow(BootError);
+    expect(() => {
+      refuseUnsafeSettings(server, 'test');
+    }).not.toThrow();
   });
 
   it('refuse one that is too old, in tests too', () => {
-    expect(() => { refuseUnsafeSettings({ ...safe, version: '14.11', version_num: '140011' }, 'test'); }).toThrow(
-      'Postgres 15 or newer is needed, this one is 14.11',
-    );
+    expect(() => {
+      refuseUnsafeSettings({ ...safe, version: '14.11', version_num: '140011' }, 'test');
+    }).toThrow('Postgres 15 or newer is needed, this one is 14.11');
   });
 
   it('read the settings of the server itself: that of the tests runs without fsync', async () => {
