@@ -1,10 +1,9 @@
-import { execFile } from 'node:child_process';
 import { mkdtempSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
-import { promisify } from 'node:util';
 import { freePort } from '../../src/platform/embedded/free-port';
 import { lastLines, type ServerProcess, startServerProcess } from '../../src/platform/embedded/server-process';
+import { ensureBuilt } from './ensure-built';
 import { PROJECT_FOLDER } from './test-root';
 import { TEST_SECRETS } from './test-settings';
 import { testState } from './test-state';
@@ -77,15 +76,6 @@ export async function launchGateway(options: GatewayOptions): Promise<{ server: 
     },
   });
   return { server, logFile };
-}
-
-let built: Promise<unknown> | undefined;
-
-/** Once a test file: `npm test` has built before, a single file run by hand may not have. */
-function ensureBuilt(): Promise<unknown> {
-  const script = join(PROJECT_FOLDER, 'src', 'platform', 'embedded', 'build-if-stale.mjs');
-  built ??= promisify(execFile)(process.execPath, [script], { cwd: PROJECT_FOLDER });
-  return built;
 }
 
 async function waitUntilReady(url: string, server: ServerProcess, logFile: string): Promise<void> {

@@ -1,3 +1,5 @@
+import { chmodSync, mkdtempSync } from 'node:fs';
+import { join } from 'node:path';
 import type { RedisBinary } from '../../src/platform/embedded/redis-binary';
 
 /** What global-setup hands to the workers, through the environment they inherit. */
@@ -25,4 +27,11 @@ export function databaseUrl(serverUrl: string, name: string): string {
   const url = new URL(serverUrl);
   url.pathname = `/${name}`;
   return url.href;
+}
+
+/** A new folder of this run; the user Postgres runs as may pass through it. */
+export function makeTestFolder(prefix: string): string {
+  const folder = mkdtempSync(join(testState().root, prefix));
+  chmodSync(folder, 0o711);
+  return folder;
 }

@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { delimiter, join, resolve } from 'node:path';
+import { delimiter, join, relative, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const PROJECT = resolve(fileURLToPath(new URL('.', import.meta.url)), '../../..');
@@ -72,7 +72,8 @@ async function withLock(work) {
 /** Compiles beside dist and swaps it in, so that a failed build leaves the last good one and none is seen half-made. */
 function build(wanted) {
   const cache = join(PROJECT, 'node_modules', '.cache');
-  const outDir = join(cache, 'tollgate-build');
+  // As deep as dist, so that the paths in the source maps stay right.
+  const outDir = join(PROJECT, '.dist-next');
   const config = join(cache, 'tollgate-tsconfig.json');
   const extending = { extends: join(PROJECT, 'tsconfig.build.json'), compilerOptions: { outDir, rootDir: PROJECT } };
   writeFileSync(config, JSON.stringify(extending));
@@ -80,7 +81,8 @@ function build(wanted) {
   // Node 24 of the project where it is installed: the compiler is ESM.
   const bundled = join(PROJECT, 'node_modules', 'node', 'bin', 'node');
   const node = existsSync(bundled) ? bundled : process.execPath;
-  const result = spawnSync(node, [nest, 'build', '--path', config], {
+  // nest resolves the path from the project folder, even an absolute one.
+  const result = spawnSync(node, [nest, 'build', '--path', relative(PROJECT, config)], {
     cwd: PROJECT,
     stdio: ['ignore', 'inherit', 'inherit'],
     env: { ...process.env, PATH: `${join(PROJECT, 'node_modules', '.bin')}${delimiter}${process.env.PATH ?? ''}` },

@@ -80,7 +80,10 @@ async function ensureProvider(options: DemoOptions, plan: DemoPlan): Promise<str
   return existing?.id ?? create(options, 'providers', { ...plan.provider, base_url: baseUrl(options) }, 'id');
 }
 
+/** Only where the simulator has moved: a start that changes nothing leaves nothing in the audit log. */
 async function pointProvider(options: DemoOptions, providerId: string): Promise<void> {
+  const provider = await okJson(await send(options, 'GET', `providers/${providerId}`), 'GET providers');
+  if ((provider as { base_url?: unknown }).base_url === baseUrl(options)) return;
   const response = await send(options, 'PATCH', `providers/${providerId}`, { base_url: baseUrl(options) });
   await okJson(response, 'PATCH providers');
 }
