@@ -4,7 +4,7 @@ import { inspect } from 'node:util';
 import { Client, type Pool } from 'pg';
 import { createTestDatabase, type TestDatabase } from '../../test/support/test-database';
 import { testSettings } from '../../test/support/test-settings';
-import { SystemClock } from '../kernel/clock';
+import { HandClock } from '../../test/support/upstream-harness';
 import { newId } from '../kernel/ids';
 import { SettingsModule } from '../platform/config/settings.module';
 import { SecretBox } from '../platform/crypto/secret-box';
@@ -13,13 +13,6 @@ import { DatabaseModule } from '../platform/database/database.module';
 import { PG_POOL } from '../platform/database/pg-pool';
 import { type ListedModel, type RoutableUpstream, UpstreamDirectory } from './upstream-directory';
 import { UpstreamsModule } from './upstreams.module';
-
-class HandClock extends SystemClock {
-  ms = 1_000_000;
-  override monotonicMs(): number {
-    return this.ms;
-  }
-}
 
 describe('UpstreamDirectory', () => {
   let database: TestDatabase;

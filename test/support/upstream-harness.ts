@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { createServer, type RequestListener, type Server } from 'node:http';
 import { type AddressInfo, createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net';
-import { SystemClock } from '../../src/kernel/clock';
+import { type Clock, SystemClock } from '../../src/kernel/clock';
 import { Settings } from '../../src/platform/config/settings';
 import { BaseUrlPolicy, type HostLookup } from '../../src/upstreams/base-url-policy';
 import { OpenAiUpstream } from '../../src/upstreams/openai/openai.upstream';
@@ -72,6 +72,15 @@ const resolvesNothing: HostLookup = (_name, done) => {
   done(new Error('ENOTFOUND'), []);
 };
 
+/** Stands still until it is moved; timers still fire in real time and find that nothing has passed. */
+export class HandClock extends SystemClock {
+  ms = 1_000_000;
+
+  override monotonicMs(): number {
+    return this.ms;
+  }
+}
+
 /** Real servers on 127.0.0.1 and a real adapter that calls them. */
 export class UpstreamHarness {
   readonly pools: UpstreamPools;
@@ -79,10 +88,10 @@ export class UpstreamHarness {
   private readonly servers: (Server | TcpServer)[] = [];
   private readonly sockets = new Set<Socket>();
 
-  constructor(allowPrivate = true, lookup: HostLookup = resolvesNothing) {
+  constructor(allowPrivate = true, lookup: HostLookup = resolvesNothing, clock: Clock = new SystemClock()) {
     const settings = Object.assign(new Settings(), { upstreamAllowPrivate: allowPrivate });
     this.pools = new UpstreamPools(new BaseUrlPolicy(settings, lookup));
-    this.upstream = new OpenAiUpstream(this.pools, new SystemClock());
+    this.upstream = new OpenAiUpstream(this.pools, clock);
   }
 
   /** Starts an HTTP server; resolves to its port. */

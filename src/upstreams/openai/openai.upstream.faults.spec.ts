@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { type ServerResponse } from 'node:http';
 import { type Socket } from 'node:net';
 import { gzipSync } from 'node:zlib';
-import { PATIENT, Recorder, UpstreamHarness } from '../../../test/support/upstream-harness';
+import { HandClock, PATIENT, Recorder, UpstreamHarness } from '../../../test/support/upstream-harness';
 import type { UpstreamDeadlines, UpstreamTarget } from '../upstream.port';
 
 describe('OpenAiUpstream under faults', () => {
@@ -69,23 +69,27 @@ describe('OpenAiUpstream under faults', () => {
       expect(performance.now() - startedMs).toBeGreaterThanOrEqual(119);
     });
 
-    it('time for which the reader paused the call does not count as silence', async () => {
+    it('time for which the reader paused the call does not count as silence, the time around it does', async () => {
+      const clock = new HandClock();
+      const handHarness = new UpstreamHarness(true, undefined, clock);
       const silent = await harness.http(() => undefined);
-      let finish: (() => void) | undefined;
-      const port = await harness.http((_request, response) => {
-        response.write('a');
-        finish = () => response.end('b');
-      });
-      const reader = harness.call(harness.target(port, impatient({ idleMs: 50 })));
-      reader.whenData = () => reader.call?.pause();
+      /** Long enough in real time for the call's own timer to have looked several times. */
+      const looks = (): Promise<Recorder> =>
+        harness.call(harness.target(silent, { providerId: 'p2', ...impatient({ firstByteMs: 120 }) })).over;
+      const port = await harness.http((_request, response) => response.write('a'));
+      const reader = handHarness.call(harness.target(port, impatient({ idleMs: 20, totalMs: 10_000_000 })));
       await reader.begun;
-      await harness.call(harness.target(silent, { providerId: 'p2', ...impatient({ firstByteMs: 200 }) })).over;
-      expect(reader.heard).toEqual(['headers', 'data']);
-      finish?.();
-      reader.whenData = () => undefined;
+      clock.ms += 15;
+      reader.call?.pause();
+      clock.ms += 1_000_000;
+      await looks();
       reader.call?.resume();
-      await reader.over;
-      expect([reader.text, reader.heard]).toEqual(['ab', ['headers', 'data', 'end']]);
+      clock.ms += 4;
+      await looks();
+      expect(reader.heard).toEqual(['headers', 'data']);
+      clock.ms += 1;
+      expect((await reader.over).failure?.kind).toBe('idle_timeout');
+      await handHarness.stop();
     });
 
     it('counts silence again after the reader resumed', async () => {
