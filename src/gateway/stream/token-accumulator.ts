@@ -3,7 +3,7 @@ import { errorOf } from '../dialects/openai-chat/chat-completion';
 import { type CollectedText, TextCollector } from '../dialects/openai-chat/collected-text';
 import { isArray, isObject, type JsonObject } from '../dialects/openai-chat/json-value';
 import { usageFromOpenAi } from '../dialects/openai-chat/usage';
-import { NeedleCursor } from './needle-cursor';
+import { hasSignal } from './frame-signals';
 import { dataOf, dataStart, isErrorEvent } from './sse-frame';
 import { SseSplitter } from './sse-splitter';
 
@@ -42,17 +42,17 @@ export class TokenAccumulator {
   errorEvent: unknown;
 
   private readonly finishedChoices = new Set<number>();
-  private kept: Kept[] = [];
+  /** Frames that lie side by side in one block are one piece. */
+  private kept: Buffer[] = [];
+  private openBlock: Buffer | undefined;
+  private openStart = 0;
+  private openEnd = 0;
   private keptBytes = 0;
   private dropped = false;
-  private readonly usageHits = new NeedleCursor('"usage"');
-  private readonly finishHits = new NeedleCursor('"finish_reason"');
-  private readonly errorHits = new NeedleCursor('"error"');
 
   /** @param choices how many answers the request asked for (`n`) */
   constructor(private readonly choices: number) {}
 
-  /** Frames of one block must be given in their order. */
   observe(block: Buffer, start: number, end: number): FrameKind {
     this.bytes += end - start;
     const data = dataStart(block, start, end);
@@ -61,7 +61,8 @@ export class TokenAccumulator {
       this.sawDone = true;
       return 'done';
     }
-    const kind = this.isPlain(block, start, end) ? 'data' : this.inspect(block, start, end);
+    const isWorthParsing = hasSignal(block, data, end) || isErrorEvent(block, start, end);
+    const kind = isWorthParsing ? this.inspect(block, start, end) : 'data';
     if (kind === 'data' || kind === 'data_with_usage') {
       this.chunks++;
       this.keep(block, start, end);
@@ -86,17 +87,9 @@ export class TokenAccumulator {
       const parsed = parseFrame(block, start, end);
       if (parsed) collector.addChoices(parsed.choices, 'delta');
     });
-    for (const { block, start, end } of this.kept) splitter.push(block.subarray(start, end));
+    this.closeSpan();
+    for (const piece of this.kept) splitter.push(piece);
     return collector.collected();
-  }
-
-  private isPlain(block: Buffer, start: number, end: number): boolean {
-    return (
-      !this.usageHits.hasValue(block, start, end) &&
-      !this.finishHits.hasValue(block, start, end) &&
-      !this.errorHits.isWithin(block, start, end) &&
-      !isErrorEvent(block, start, end)
-    );
   }
 
   private inspect(block: Buffer, start: number, end: number): FrameKind {
@@ -127,18 +120,22 @@ export class TokenAccumulator {
     if (this.keptBytes > MAX_KEPT_BYTES) {
       this.dropped = true;
       this.kept = [];
-      return;
+      this.openBlock = undefined;
+    } else if (block === this.openBlock && start === this.openEnd) {
+      this.openEnd = end;
+    } else {
+      this.closeSpan();
+      this.openBlock = block;
+      this.openStart = start;
+      this.openEnd = end;
     }
-    const last = this.kept[this.kept.length - 1];
-    if (last?.block === block && last.end === start) last.end = end;
-    else this.kept.push({ block, start, end });
   }
-}
 
-interface Kept {
-  readonly block: Buffer;
-  readonly start: number;
-  end: number;
+  private closeSpan(): void {
+    const { openBlock: block, openStart: start, openEnd: end } = this;
+    if (block) this.kept.push(start === 0 && end === block.length ? block : block.subarray(start, end));
+    this.openBlock = undefined;
+  }
 }
 
 function parseFrame(block: Buffer, start: number, end: number): JsonObject | undefined {
