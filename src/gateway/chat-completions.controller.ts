@@ -33,7 +33,10 @@ export class ChatCompletionsController {
   })
   @ApiBody({ schema: { type: 'object', required: ['model', 'messages'], additionalProperties: true } })
   @ApiResponse({ status: 200, description: 'A chat completion, or an event stream that ends with `data: [DONE]`.' })
-  @ApiResponse({ status: 402, description: 'QUOTA_BALANCE_EXCEEDED: the balance does not cover what the call may cost.' })
+  @ApiResponse({
+    status: 402,
+    description: 'QUOTA_BALANCE_EXCEEDED: the balance does not cover what the call may cost.',
+  })
   @ApiResponse({ status: 429, description: 'A request quota is used up; `window_resets_at` says until when.' })
   async complete(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
     const exchange = new ChatExchange(request, reply, this.clock);

@@ -111,4 +111,3 @@ function costHeaders(charged: SettledCharge): Record<string, string> {
 function costComment(charged: SettledCharge): string {
   return `tollgate cost_usd=${toDecimalUsd(charged.amount)} balance_usd=${toDecimalUsd(charged.posted)}`;
 }
-

@@ -1,5 +1,5 @@
 import { Controller, Get, Headers, Param } from '@nestjs/common';
-import { ApiBearerAuth, ApiHeader, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
+import { ApiBearerAuth, ApiHeader, ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@nestjs/swagger';
 import { ApiKeyAuthenticator } from '../auth/api-key-authenticator';
 import { isRefusal, type Principal } from '../auth/principal';
 import { refuse, RefusalError } from '../kernel/errors';
@@ -70,10 +70,11 @@ export class ModelsController {
   /** Names such as `meta/llama-3` contain slashes: the whole rest of the path is the name. */
   @Get('*')
   @ApiOperation({ summary: 'One model' })
+  @ApiParam({ name: 'path', description: 'Name of the model, slashes included.' })
   @ApiOkResponse({ type: OpenAiModel })
   async get(
     @Headers() headers: CallerHeaders,
-    @Param('*') model: string,
+    @Param() { '*': model }: { readonly '*': string },
   ): Promise<Readonly<OpenAiModel> | AnthropicModel> {
     const served = await this.served(await this.authenticate(headers));
     const found = served.find((listed) => listed.model === model);

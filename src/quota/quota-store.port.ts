@@ -63,8 +63,7 @@ export interface AdmittedHold {
 }
 
 export type ReserveOutcome =
-  | { readonly admitted: true; readonly hold: AdmittedHold }
-  | { readonly admitted: false; readonly refusal: Refusal };
+  { readonly admitted: true; readonly hold: AdmittedHold } | { readonly admitted: false; readonly refusal: Refusal };
 
 /** The store cannot be reached or did not answer in time; whether it acted is unknown, resending is safe. */
 export class QuotaUnavailableError extends Error {

@@ -189,4 +189,3 @@ function refusalOf(reply: readonly string[]): Refusal {
       throw new Error(`quota_deduct refused for an unknown scope ${String(scope)}`);
   }
 }
-

@@ -100,7 +100,9 @@ export class DeadCharges {
     );
     const statusOf = new Map(rows.map((row) => [row.id, row.status]));
     const orphans = holds.filter(([holdId]) => !statusOf.has(holdId));
-    await Promise.all(orphans.map(([holdId, entry]) => this.writer.write(this.orphanRow(tenantId, processId, holdId, entry))));
+    await Promise.all(
+      orphans.map(([holdId, entry]) => this.writer.write(this.orphanRow(tenantId, processId, holdId, entry))),
+    );
     const committed = holds.filter(([holdId]) => statusOf.get(holdId) === 'COMMITTED');
     if (committed.length > 0) await this.settle(tenantId, committed);
     for (const [holdId] of holds) {

@@ -37,7 +37,9 @@ describe('a charge from reserve to ledger', () => {
     return rows[0] ?? { posted: 'none', version: 'none' };
   }
 
-  async function projection(tenantId: string): Promise<{ held: string; posted: string; version: string; holds: number }> {
+  async function projection(
+    tenantId: string,
+  ): Promise<{ held: string; posted: string; version: string; holds: number }> {
     await money.module.get(ProjectionQueue).drain(2_000);
     const state = await money.redis.client.hgetall(quotaKey(tenantId));
     return {
@@ -135,7 +137,9 @@ describe('a charge from reserve to ledger', () => {
 
   it('charges of one tenant that settle together leave gapless versions and an exact balance', async () => {
     const limits = await createTenant(money, nanoUsd(1_000_000n));
-    const charges = await Promise.all(Array.from({ length: 200 }, (_, at) => openCharge(money, limits, 1_000n, at % 2 === 0)));
+    const charges = await Promise.all(
+      Array.from({ length: 200 }, (_, at) => openCharge(money, limits, 1_000n, at % 2 === 0)),
+    );
     await Promise.all(charges.map((charge, at) => charge.settle(outputOf(at))));
     expect(await wallet(limits.tenantId)).toEqual({ posted: String(1_000_000 - (199 * 200) / 2), version: '200' });
     expect(await projection(limits.tenantId)).toMatchObject({ held: '0', holds: 0, version: '200' });

@@ -58,7 +58,8 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
   },
   {
     id: 'I3',
-    states: 'Each admitted charge is open, committed or voided, once; an open one belongs to a process that may still end it.',
+    states:
+      'Each admitted charge is open, committed or voided, once; an open one belongs to a process that may still end it.',
     population: `select count(*) as n from billing_transaction where type = 'charge'`,
     violations: `
       with moved as (

@@ -5,7 +5,8 @@ import { parseHoldEntry } from '../../quota/hold-entry';
 import { holdsKey, quotaKey } from '../../quota/quota-keys';
 import { type InvariantResult, MAX_EXAMPLES } from './invariant';
 
-const STATES = 'Redis has posted what the ledger has at the same version; held is the sum of the open holds, which are the PENDING rows.';
+const STATES =
+  'Redis has posted what the ledger has at the same version; held is the sum of the open holds, which are the PENDING rows.';
 const REREADS = 3;
 const REREAD_AFTER_MS = 100;
 const PAGE = 500;
@@ -23,7 +24,7 @@ export async function checkProjection(pool: Pool, redis: RedisConnection): Promi
   let violations = 0;
   let inMotion = 0;
   if (!redis.isReady) return result('unknown', 0, 0, ['Redis is away']);
-  for (let after = '00000000-0000-0000-0000-000000000000'; ; ) {
+  for (let after = '00000000-0000-0000-0000-000000000000'; ;) {
     const { rows } = await pool.query<{ tenant_id: string; epoch: string }>(
       `select p.tenant_id, p.epoch from tenant_projection p join quota_authority a on a.epoch = p.epoch
         where p.tenant_id > $1 order by p.tenant_id limit ${PAGE}`,
@@ -110,7 +111,8 @@ function differenceOf(
     return `${tenant}: Redis has posted ${state['posted'] ?? ''} at version ${state['version'] ?? ''}, the ledger ${ledger.posted} at ${ledger.version}`;
   }
   const sum = Object.values(holds).reduce((total, text) => total + parseHoldEntry(text).amount, 0n);
-  if (state['held'] !== sum.toString()) return `${tenant}: held is ${state['held'] ?? ''}, its open holds sum to ${sum}`;
+  if (state['held'] !== sum.toString())
+    return `${tenant}: held is ${state['held'] ?? ''}, its open holds sum to ${sum}`;
   const unknown = Object.keys(holds).filter((id) => !ledger.open.has(id));
   if (unknown.length > 0) return `${tenant}: ${unknown.length} holds have no PENDING row, such as ${unknown[0] ?? ''}`;
   if (ledger.open.size !== Object.keys(holds).length) return `${tenant}: ${ledger.open.size} PENDING rows, fewer holds`;

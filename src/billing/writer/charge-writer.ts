@@ -158,7 +158,10 @@ export class ChargeWriter implements OnApplicationShutdown {
       signal: this.stopping.signal,
       logger: this.logger,
       write: async (rows) => {
-        const found = await this.call<{ id: string; status: string }>('billing_admit', rows.map((item) => item.row));
+        const found = await this.call<{ id: string; status: string }>(
+          'billing_admit',
+          rows.map((item) => item.row),
+        );
         const statusOf = new Map(found.map((row) => [row.id, row.status]));
         for (const admission of rows) {
           const status = statusOf.get(admission.row.id);
@@ -182,7 +185,10 @@ export class ChargeWriter implements OnApplicationShutdown {
       signal: this.stopping.signal,
       logger: this.logger,
       write: async (items) => {
-        const found = await this.call<EndReply>('billing_end', items.map((item) => item.row));
+        const found = await this.call<EndReply>(
+          'billing_end',
+          items.map((item) => item.row),
+        );
         const replyOf = new Map(found.map((reply) => [reply.id, reply]));
         for (const item of items) {
           const reply = replyOf.get(item.row.id);

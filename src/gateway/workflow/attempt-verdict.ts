@@ -82,6 +82,8 @@ function undone(outcome: AttemptOutcome, facts: AttemptFacts, body?: Buffer): Ju
   }
   const refusal = decision.action === 'reject' ? decision.refusal : refuse('UPSTREAM_ERROR');
   const explained =
-    body && refusal.code === 'UPSTREAM_REJECTED' ? withUpstreamMessage(refusal, body, facts.target, facts.model) : refusal;
+    body && refusal.code === 'UPSTREAM_REJECTED'
+      ? withUpstreamMessage(refusal, body, facts.target, facts.model)
+      : refusal;
   return { verdict: { kind: 'rejected', refusal: explained }, reported: outcome, label };
 }

@@ -1,7 +1,6 @@
 import type { Refusal } from '../../kernel/errors';
 import type { WorkflowContext } from './workflow.context';
 
-
 /** Nothing: go on. A refusal: stop, compensate what was done, answer with it. */
 export type StepOutcome = Refusal | undefined;
 

@@ -146,7 +146,10 @@ export class WorkflowContext {
     return this.sections[name] !== undefined;
   }
 
-  get<S extends keyof SnakeSections, K extends keyof SnakeSections[S] & string>(section: S, key: K): SnakeSections[S][K] {
+  get<S extends keyof SnakeSections, K extends keyof SnakeSections[S] & string>(
+    section: S,
+    key: K,
+  ): SnakeSections[S][K] {
     const values = this.section(camel(section) as keyof Sections) as object as Record<string, SnakeSections[S][K]>;
     return values[camel(key)] as SnakeSections[S][K];
   }

@@ -121,9 +121,10 @@ class WorkflowRun {
     this.isFinishing = true;
     const { refusal } = this;
     if (!refusal || this.context.isPastNoReturn) this.resolve(refusal);
-    else void this.compensate(refusal).finally(() => {
-      this.resolve(refusal);
-    });
+    else
+      void this.compensate(refusal).finally(() => {
+        this.resolve(refusal);
+      });
   }
 
   private async compensate(cause: Refusal): Promise<void> {

@@ -53,12 +53,14 @@ export class BillingStep implements WorkflowStep {
       this.metrics.answersBeforeSettle.inc();
       resolve(LATE);
     }, this.settings.billingWaitMs);
-    write.then(resolve, (error: unknown) => {
-      this.logger.error({ msg: 'a charge could not be written', err: error });
-      resolve(LATE);
-    }).finally(() => {
-      clearTimeout(timer);
-    });
+    write
+      .then(resolve, (error: unknown) => {
+        this.logger.error({ msg: 'a charge could not be written', err: error });
+        resolve(LATE);
+      })
+      .finally(() => {
+        clearTimeout(timer);
+      });
     return promise;
   }
 }
