@@ -38,7 +38,7 @@ export class InvariantsResponse {
   checked_at!: string;
 
   @ApiProperty({ type: [InvariantDto] })
-  data!: readonly InvariantDto[];
+  data!: readonly Readonly<InvariantDto>[];
 }
 
 @AdminController('invariants', 'Proof')
@@ -54,7 +54,7 @@ export class InvariantsController {
     description: 'Reads the whole ledger in one snapshot; tolerance is zero nano-USD. Safe under load.',
   })
   @ApiOkResponse({ type: InvariantsResponse })
-  async check(): Promise<InvariantsResponse> {
+  async check(): Promise<Readonly<InvariantsResponse>> {
     const data = await this.invariants.check();
     return {
       object: 'invariants',

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
-import { LedgerService, type PostedAdjustment } from '../../billing/ledger/ledger.service';
+import { type Adjustment, LedgerService, type PostedAdjustment } from '../../billing/ledger/ledger.service';
 import { type NanoUsd, toDecimalUsd } from '../../kernel/money';
 import { audit } from '../audit/audit-trail';
 import { invalid } from '../refusals';
@@ -59,22 +59,32 @@ export class AdjustmentsService {
     });
   }
 
-  private async post(adjustment: Parameters<LedgerService['adjust']>[0]): Promise<PostedAdjustment> {
+  private async post(adjustment: Adjustment): Promise<PostedAdjustment> {
     const posted = await this.ledger.adjust(adjustment);
-    await this.dataSource.transaction((manager) =>
-      audit(manager, {
-        actor: adjustment.actor,
-        action: 'adjust',
-        entity: 'tenant',
-        entityId: adjustment.tenantId,
-        after: {
-          transaction_id: posted.transactionId,
-          amount_usd: toDecimalUsd(adjustment.amount),
-          reason_code: adjustment.reasonCode,
-          description: adjustment.description,
-        },
-      }),
-    );
+    await this.auditOnce(adjustment, posted.transactionId);
     return posted;
+  }
+
+  /**
+   * The ledger posts in a transaction of its own, so the audit row follows it. Were it lost in between, the repeat with
+   * the same Idempotency-Key writes it; a repeat that finds it writes nothing. The posting itself names the actor, too.
+   */
+  private async auditOnce(adjustment: Adjustment, transactionId: string): Promise<void> {
+    await this.dataSource.transaction(async (manager) => {
+      await manager.query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [transactionId]);
+      const after = {
+        transaction_id: transactionId,
+        amount_usd: toDecimalUsd(adjustment.amount),
+        reason_code: adjustment.reasonCode,
+        description: adjustment.description,
+      };
+      const found: unknown[] = await manager.query(
+        `select 1 from audit_log where entity = 'tenant' and entity_id = $1 and after ->> 'transaction_id' = $2 limit 1`,
+        [adjustment.tenantId, transactionId],
+      );
+      if (found.length > 0) return;
+      const { actor, tenantId } = adjustment;
+      await audit(manager, { actor, action: 'adjust', entity: 'tenant', entityId: tenantId, after });
+    });
   }
 }

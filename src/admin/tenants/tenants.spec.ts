@@ -179,6 +179,9 @@ describe('tenants of the control plane', () => {
       expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([201]));
       expect(new Set(answers.map(({ body }) => body.id)).size).toBe(1);
       expect(answers[0]?.body).toMatchObject({ amount_usd: '-0.250000000', posted_usd: '0.750000000', version: '2' });
+      const log = await plane.expectAdmin(200, 'GET', `audit-log?entity=tenant&entity_id=${id}`);
+      const actions = (log.data as { action: string }[]).map(({ action }) => action);
+      expect(actions).toEqual(['tenant.adjust', 'tenant.adjust', 'tenant.create']);
       const other = await plane.admin('POST', `tenants/${id}/adjustments`, { ...fields, amount_usd: '1' }, headers);
       expect([other.status, errorOf(other).param]).toEqual([409, 'Idempotency-Key']);
     });

@@ -13,12 +13,12 @@ describe('providers and upstreams of the control plane', () => {
   });
   afterAll(() => plane.stop());
 
-  function providerBody(fields: object = {}): { name: string } & object {
+  function providerBody(fields: Readonly<Record<string, unknown>> = {}): Readonly<Record<string, unknown>> {
     made += 1;
     return { name: `provider ${made}`, kind: 'openai', base_url: 'http://127.0.0.1:9/v1/', api_key: SECRET, ...fields };
   }
 
-  async function newProvider(fields: object = {}): Promise<string> {
+  async function newProvider(fields: Readonly<Record<string, unknown>> = {}): Promise<string> {
     return textOf(await plane.expectAdmin(201, 'POST', 'providers', providerBody(fields)), 'id');
   }
 
