@@ -76,12 +76,25 @@ function runToEnd(command, args) {
       env: environment(),
     });
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal));
+    whenNpmIsGone(() => child.kill('SIGTERM'));
     child.once('error', (error) => {
       process.stderr.write(`tollgate: ${error.message}\n`);
       done(127);
     });
     child.once('exit', (code, signal) => done(code ?? 128 + constants.signals[signal]));
   });
+}
+
+/** A killed npm hands nothing on; what it started would stay for ever. */
+function whenNpmIsGone(act) {
+  if (process.env.npm_lifecycle_event === undefined) return;
+  const npm = process.ppid;
+  const watch = setInterval(() => {
+    if (process.ppid === npm) return;
+    clearInterval(watch);
+    act();
+  }, 500);
+  watch.unref();
 }
 
 async function main([task, ...args]) {
@@ -98,7 +111,6 @@ async function main([task, ...args]) {
 main(process.argv.slice(2)).then(
   (exitCode) => {
     process.exitCode = exitCode;
-    if (process.channel) process.disconnect();
   },
   (error) => {
     process.stderr.write(`tollgate: ${error.message}\n`);
