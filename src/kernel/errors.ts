@@ -59,7 +59,7 @@ export interface Refusal {
   readonly param?: string;
   /** Fills the placeholders of the code's message template; never a secret. */
   readonly values?: Readonly<Record<string, string | number>>;
-  /** Only for UPSTREAM_REJECTED: the upstream's own 4xx status. */
+  /** Another status than the code's: the upstream's own 4xx (UPSTREAM_REJECTED), or the framework's. */
   readonly status?: number;
   readonly retryAfterMs?: number;
   /** When the refused window ends, for 429 of a calendar or rolling window. */

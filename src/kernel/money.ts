@@ -42,7 +42,7 @@ export function nanoUsdFromDecimal(text: string): NanoUsd {
 /** Decimal USD string with exactly 9 decimals: `"0.000123000"`. Round-trips through nanoUsdFromDecimal. */
 export function toDecimalUsd(amount: NanoUsd): string {
   const negative = amount < 0n;
-  const magnitude = negative ? -amount : amount;
+  const magnitude = negative ? 0n - amount : amount;
   const fraction = (magnitude % NANO_PER_USD).toString().padStart(9, '0');
   return `${negative ? '-' : ''}${magnitude / NANO_PER_USD}.${fraction}`;
 }

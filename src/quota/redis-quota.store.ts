@@ -50,7 +50,8 @@ export class RedisQuotaStore implements QuotaStore {
       const days = this.windows.around(nowMs, limits.timezone, 'day');
       const months = this.windows.around(nowMs, limits.timezone, 'month');
       const reply = await this.deduct(request, epoch, days, months);
-      switch (reply[0]) {
+      const [answer = ''] = reply;
+      switch (answer) {
         case 'ADMITTED':
           return { admitted: true, hold: this.admitted(request, epoch, reply, days, months) };
         case 'REFUSED':
@@ -65,7 +66,7 @@ export class RedisQuotaStore implements QuotaStore {
           nowMs = Number(reply[1]);
           break;
         default:
-          throw new Error(`quota_deduct answered ${String(reply[0])}`);
+          throw new Error(`quota_deduct answered ${answer}`);
       }
     }
     throw new QuotaUnavailableError('the reservation met no settled projection');
@@ -175,7 +176,7 @@ function chosen(pair: WindowPair, startMs: number): CalendarWindow {
 }
 
 function refusalOf(reply: readonly string[]): Refusal {
-  const [, scope, limit = '0', used = '0', resetsMs = ''] = reply;
+  const [, scope = '', limit = '0', used = '0', resetsMs = ''] = reply;
   switch (scope) {
     case 'balance':
       return refuse('QUOTA_BALANCE_EXCEEDED', {
@@ -186,6 +187,6 @@ function refusalOf(reply: readonly string[]): Refusal {
     case 'monthly':
       return refuse('QUOTA_MONTHLY_EXCEEDED', { values: { limit, used }, windowResetsAt: new Date(Number(resetsMs)) });
     default:
-      throw new Error(`quota_deduct refused for an unknown scope ${String(scope)}`);
+      throw new Error(`quota_deduct refused for an unknown scope ${scope}`);
   }
 }

@@ -43,9 +43,9 @@ describe('a charge from reserve to ledger', () => {
     await money.module.get(ProjectionQueue).drain(2_000);
     const state = await money.redis.client.hgetall(quotaKey(tenantId));
     return {
-      held: state['held'] ?? '',
-      posted: state['posted'] ?? '',
-      version: state['version'] ?? '',
+      held: state.held ?? '',
+      posted: state.posted ?? '',
+      version: state.version ?? '',
       holds: await money.redis.client.hlen(holdsKey(tenantId)),
     };
   }

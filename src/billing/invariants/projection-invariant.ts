@@ -11,6 +11,9 @@ const REREADS = 3;
 const REREAD_AFTER_MS = 100;
 const PAGE = 500;
 
+/** The fields of the quota hash that are compared; see redis-scripts/quota_deduct.lua. */
+type Projection = Partial<Record<'epoch' | 'posted' | 'version' | 'held', string>>;
+
 interface LedgerSide {
   readonly posted: string;
   readonly version: string;
@@ -73,10 +76,7 @@ async function compareTenant(pool: Pool, redis: RedisConnection, tenantId: strin
   return verdict;
 }
 
-async function readProjection(
-  redis: RedisConnection,
-  tenantId: string,
-): Promise<[Record<string, string>, Record<string, string>]> {
+async function readProjection(redis: RedisConnection, tenantId: string): Promise<[Projection, Record<string, string>]> {
   const replies = await redis.client.multi().hgetall(quotaKey(tenantId)).hgetall(holdsKey(tenantId)).exec();
   const [state, holds] = (replies ?? []).map(([error, reply]) => {
     if (error) throw error;
@@ -100,19 +100,18 @@ async function readLedger(pool: Pool, tenantId: string): Promise<LedgerSide> {
 function differenceOf(
   tenantId: string,
   epoch: string,
-  state: Record<string, string>,
+  state: Projection,
   holds: Record<string, string>,
   ledger: LedgerSide,
 ): string | undefined {
   // Not (or no longer) installed: it is rebuilt on first use, nothing relies on it.
-  if (state['epoch'] !== epoch) return undefined;
+  if (state.epoch !== epoch) return undefined;
   const tenant = `tenant ${tenantId}`;
-  if (state['version'] !== ledger.version || state['posted'] !== ledger.posted) {
-    return `${tenant}: Redis has posted ${state['posted'] ?? ''} at version ${state['version'] ?? ''}, the ledger ${ledger.posted} at ${ledger.version}`;
+  if (state.version !== ledger.version || state.posted !== ledger.posted) {
+    return `${tenant}: Redis has posted ${state.posted ?? ''} at version ${state.version ?? ''}, the ledger ${ledger.posted} at ${ledger.version}`;
   }
   const sum = Object.values(holds).reduce((total, text) => total + parseHoldEntry(text).amount, 0n);
-  if (state['held'] !== sum.toString())
-    return `${tenant}: held is ${state['held'] ?? ''}, its open holds sum to ${sum}`;
+  if (state.held !== sum.toString()) return `${tenant}: held is ${state.held ?? ''}, its open holds sum to ${sum}`;
   const unknown = Object.keys(holds).filter((id) => !ledger.open.has(id));
   if (unknown.length > 0) return `${tenant}: ${unknown.length} holds have no PENDING row, such as ${unknown[0] ?? ''}`;
   if (ledger.open.size !== Object.keys(holds).length) return `${tenant}: ${ledger.open.size} PENDING rows, fewer holds`;

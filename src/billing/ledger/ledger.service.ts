@@ -74,7 +74,7 @@ export class LedgerService {
     if (adjustment.amount > 0n) {
       await book.transfer('adjustment', HOUSE_ACCOUNT.adjustment, wallet, adjustment.amount);
     } else {
-      await book.transfer('adjustment', wallet, HOUSE_ACCOUNT.adjustment, -adjustment.amount);
+      await book.transfer('adjustment', wallet, HOUSE_ACCOUNT.adjustment, 0n - adjustment.amount);
     }
     if (repaid > 0n) await book.transfer('overrun_repayment', wallet, overrun, repaid);
     const balance = await book.post(wallet);

@@ -20,6 +20,8 @@ const MAX_BATCH = 500;
 /** Rows waiting in one lane before new charges are turned away; endings are bounded by the charges that were admitted. */
 const MAX_QUEUED = 20_000;
 const LOCK_TIMEOUT_MS = 250;
+/** One connection a lane, and one for a batch that was split. */
+const WRITERS = 4;
 const STATEMENT_MS = 10_000;
 
 export type AdmitOutcome = 'admitted' | 'fenced' | 'voided' | 'rejected';
@@ -76,11 +78,10 @@ export class ChargeWriter implements OnApplicationShutdown {
     @Inject(DATABASE_ACCESS) access: DatabaseAccess,
     private readonly metrics: Metrics,
   ) {
-    this.pool = createPgPool(access, 4, { applicationName: 'tollgate-writer', statementMs: STATEMENT_MS });
-    this.pool.on('connect', (client) => {
-      client.query(`set lock_timeout = ${LOCK_TIMEOUT_MS}`).catch((error: unknown) => {
-        this.logger.warn(`lock_timeout could not be set: ${String(error)}`);
-      });
+    this.pool = createPgPool(access, WRITERS, {
+      applicationName: 'tollgate-writer',
+      statementMs: STATEMENT_MS,
+      lockMs: LOCK_TIMEOUT_MS,
     });
   }
 

@@ -114,15 +114,9 @@ type SnakeKeys<T> = { [Key in keyof T & string as SnakeCase<Key>]: T[Key] };
 /** `quota_check` → { balance_before: NanoUsd, … } */
 type SnakeSections = { [Name in keyof Sections & string as SnakeCase<Name>]: SnakeKeys<Sections[Name]> };
 
-const camelNames = new Map<string, string>();
-
+/** The section's field name of a step or key: `quota_check` → `quotaCheck`. */
 function camel(name: string): string {
-  let known = camelNames.get(name);
-  if (known === undefined) {
-    known = name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
-    camelNames.set(name, known);
-  }
-  return known;
+  return name.replace(/_([a-z])/g, (_, letter: string) => letter.toUpperCase());
 }
 
 /**
@@ -150,8 +144,7 @@ export class WorkflowContext {
     section: S,
     key: K,
   ): SnakeSections[S][K] {
-    const values = this.section(camel(section) as keyof Sections) as object as Record<string, SnakeSections[S][K]>;
-    return values[camel(key)] as SnakeSections[S][K];
+    return this.valuesOf<S, K>(section)[camel(key)] as SnakeSections[S][K];
   }
 
   set<S extends keyof SnakeSections, K extends keyof SnakeSections[S] & string>(
@@ -159,8 +152,7 @@ export class WorkflowContext {
     key: K,
     value: SnakeSections[S][K],
   ): void {
-    const values = this.section(camel(section) as keyof Sections) as object as Record<string, unknown>;
-    values[camel(key)] = value;
+    this.valuesOf<S, K>(section)[camel(key)] = value;
   }
 
   get request(): RequestSection {
@@ -223,9 +215,15 @@ export class WorkflowContext {
     this.sections.usageRecord = section;
   }
 
+  private valuesOf<S extends keyof SnakeSections, K extends keyof SnakeSections[S]>(
+    section: S,
+  ): Record<string, SnakeSections[S][K] | undefined> {
+    return this.section(camel(section) as keyof Sections) as object as Record<string, SnakeSections[S][K] | undefined>;
+  }
+
   private section<N extends keyof Sections>(name: N): Sections[N] {
-    const section = this.sections[name];
+    const section: Partial<Sections>[N] = this.sections[name];
     if (section === undefined) throw new Error(`workflow section "${name}" is read before its step has run`);
-    return section as Sections[N];
+    return section;
   }
 }

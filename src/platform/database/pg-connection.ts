@@ -19,13 +19,19 @@ export interface ConnectionLimits {
   readonly applicationName: string;
   /** Unset: a statement may take for ever (migrations). */
   readonly statementMs?: number;
+  /** How long a statement waits for a lock (SQLSTATE 55P03 after that). Unset: as the server is configured. */
+  readonly lockMs?: number;
 }
 
 /** Driver options of every connection the product opens. */
 export function pgConnection(access: DatabaseAccess, limits: ConnectionLimits): ClientConfig {
   const url = new URL(access.url);
   // The driver lets options in the URL replace those beside it: both are wanted, so the URL's are moved over.
-  const options = [url.searchParams.get('options'), access.role === undefined ? null : `-c role=${access.role}`];
+  const options = [
+    url.searchParams.get('options'),
+    access.role === undefined ? null : `-c role=${access.role}`,
+    limits.lockMs === undefined ? null : `-c lock_timeout=${limits.lockMs}`,
+  ];
   url.searchParams.delete('options');
   return {
     connectionString: url.toString(),

@@ -38,7 +38,7 @@ export class BillingStep implements WorkflowStep {
       return undefined;
     }
     const settled = await this.inTime(charge.settle({ tokens, method, endReason, servedBy }));
-    if (settled !== LATE && settled && 'code' in settled) return settled;
+    if (settled !== LATE && 'code' in settled) return settled;
     context.isPastNoReturn = true;
     context.billing = { charged: settled === LATE ? undefined : settled };
     return undefined;
