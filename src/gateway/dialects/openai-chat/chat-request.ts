@@ -125,7 +125,7 @@ function parseBody(raw: Buffer): ParsedBody | Refusal {
     return SCAN_REFUSALS.malformed;
   }
   if (!isObject(body)) return SCAN_REFUSALS.not_an_object;
-  if (hasPrototypeKey(raw, body)) return invalid('__proto__', 'is not allowed as a key');
+  if (hasPrototypeKey(raw, body, layout)) return invalid('__proto__', 'is not allowed as a key');
   const lookalike = guardLookalikes(layout);
   if (lookalike) return lookalike;
   if (isAbsent(body.messages) && !isAbsent(body.input)) {

@@ -1,7 +1,7 @@
 import { isObject, type JsonObject } from './json-value';
+import { type TopLevel } from './top-level-scan';
 
 const NAME = Buffer.from('__proto__');
-const ESCAPED_UNDERSCORE = /\\u005f/i;
 const QUOTE = 0x22;
 const COLON = 0x3a;
 
@@ -9,20 +9,14 @@ const COLON = 0x3a;
  * Whether any object in the body has a key `__proto__`. Talking about it in a string is fine: there the quotes are
  * escaped, or no colon follows. A name written with escapes is looked for in the parsed value.
  */
-export function hasPrototypeKey(raw: Buffer, body: JsonObject): boolean {
+export function hasPrototypeKey(raw: Buffer, body: JsonObject, layout: TopLevel): boolean {
   for (let at = raw.indexOf(NAME); at >= 0; at = raw.indexOf(NAME, at + 1)) {
     let next = at + NAME.length;
     if (raw[at - 1] !== QUOTE || raw[next++] !== QUOTE) continue;
     while (isWhitespace(raw[next])) next++;
     if (raw[next] === COLON) return true;
   }
-  // Every letter of the name may be escaped, but a key without a plain underscore needs its escape.
-  return raw.includes('\\u00') && mayHideName(raw) && hasKeyBelow(body);
-}
-
-function mayHideName(raw: Buffer): boolean {
-  const text = raw.toString('latin1');
-  return ESCAPED_UNDERSCORE.test(text) || /__(?:\\u00[0-9a-f]{2}|[proto]){5}__/i.test(text);
+  return layout.hasEscapedKeys && hasKeyBelow(body);
 }
 
 function hasKeyBelow(root: JsonObject): boolean {

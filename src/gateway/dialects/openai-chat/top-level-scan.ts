@@ -21,6 +21,8 @@ export interface TopLevel {
   readonly end: number;
   readonly members: readonly Member[];
   readonly hasDuplicateKeys: boolean;
+  /** Whether a key, at any depth, is written with an escape. */
+  readonly hasEscapedKeys: boolean;
 }
 
 export type ScanFailure = 'malformed' | 'not_an_object' | 'too_deep';
@@ -39,6 +41,8 @@ const CLOSE_BRACE = 0x7d;
 
 /** Most strings end within these bytes; a longer one is skipped by a native search for its quote. */
 const SHORT_STRING_BYTES = 24;
+/** A string with an escaped quote has many: native searches would stop at each. */
+const QUOTED_STRING_BYTES = 512;
 const MALFORMED = -1;
 const TOO_DEEP = -2;
 
@@ -48,60 +52,50 @@ export function scanTopLevel(
   to = bytes.length,
   maxDepth = MAX_JSON_DEPTH,
 ): TopLevel | ScanFailure {
-  const start = skipWhitespace(bytes, from, to);
-  if (start >= to) return 'malformed';
-  if (bytes[start] !== OPEN_BRACE) return 'not_an_object';
-  const members: Member[] = [];
-  let at = skipWhitespace(bytes, start + 1, to);
-  if (bytes[at] === CLOSE_BRACE && at < to) return { start, end: at + 1, members, hasDuplicateKeys: false };
-  for (;;) {
-    if (at >= to || bytes[at] !== QUOTE) return 'malformed';
-    const keyEnd = skipString(bytes, at, to);
-    if (keyEnd < 0) return 'malformed';
-    const key = readKey(bytes, at, keyEnd);
-    const colon = skipWhitespace(bytes, keyEnd, to);
-    if (key === undefined || colon >= to || bytes[colon] !== COLON) return 'malformed';
-    const valueStart = skipWhitespace(bytes, colon + 1, to);
-    const valueEnd = skipValue(bytes, valueStart, to, maxDepth);
-    if (valueEnd < 0) return valueEnd === TOO_DEEP ? 'too_deep' : 'malformed';
-    members.push({ key, keyStart: at, valueStart, valueEnd });
-    at = skipWhitespace(bytes, valueEnd, to);
-    if (at >= to) return 'malformed';
-    if (bytes[at] === CLOSE_BRACE) {
-      return { start, end: at + 1, members, hasDuplicateKeys: hasDuplicates(members) };
-    }
-    if (bytes[at] !== COMMA) return 'malformed';
-    at = skipWhitespace(bytes, at + 1, to);
-  }
+  return new Scanner(bytes, to, maxDepth).scan(from);
 }
 
 /** The member that JSON.parse would keep: the last of its name. */
 export function memberOf(top: TopLevel, key: string): Member | undefined {
-  return top.members.findLast((member) => member.key === key);
+  for (let index = top.members.length - 1; index >= 0; index--) {
+    const member = top.members[index];
+    if (member?.key === key) return member;
+  }
+  return undefined;
 }
 
 /**
  * The object with some members' values replaced by the given JSON texts, every other byte as it was; names it did not
- * have are appended. The object must be free of duplicate keys (see withoutDuplicates).
+ * have are appended. The object must be free of duplicate keys (see rebuildMembers).
  */
 export function spliceMembers(bytes: Buffer, top: TopLevel, values: ReadonlyMap<string, string>): Buffer {
-  const parts: Buffer[] = [];
-  let copied = 0;
-  const missing = new Map(values);
-  for (const member of top.members) {
-    const value = missing.get(member.key);
-    if (value === undefined) continue;
-    missing.delete(member.key);
-    parts.push(bytes.subarray(copied, member.valueStart), Buffer.from(value));
-    copied = member.valueEnd;
+  let added = '';
+  let growth = 0;
+  const edits: { readonly start: number; readonly end: number; readonly text: string }[] = [];
+  for (const [key, text] of values) {
+    const member = memberOf(top, key);
+    if (member) {
+      edits.push({ start: member.valueStart, end: member.valueEnd, text });
+      growth += Buffer.byteLength(text) - (member.valueEnd - member.valueStart);
+    } else {
+      added += `${added === '' && top.members.length === 0 ? '' : ','}${JSON.stringify(key)}:${text}`;
+    }
   }
-  if (missing.size > 0) {
-    const added = [...missing].map(([key, value]) => `${JSON.stringify(key)}:${value}`).join(',');
-    parts.push(bytes.subarray(copied, top.end - 1), Buffer.from(top.members.length > 0 ? `,${added}` : added));
-    copied = top.end - 1;
+  edits.sort((a, b) => a.start - b.start);
+  if (added !== '') {
+    edits.push({ start: top.end - 1, end: top.end - 1, text: added });
+    growth += Buffer.byteLength(added);
   }
-  parts.push(bytes.subarray(copied));
-  return Buffer.concat(parts);
+  const spliced = Buffer.allocUnsafe(bytes.length + growth);
+  let read = 0;
+  let written = 0;
+  for (const { start, end, text } of edits) {
+    written += bytes.copy(spliced, written, read, start);
+    written += spliced.write(text, written);
+    read = end;
+  }
+  bytes.copy(spliced, written, read);
+  return spliced;
 }
 
 /**
@@ -126,86 +120,145 @@ export function rebuildMembers(
 }
 
 function hasDuplicates(members: readonly Member[]): boolean {
-  if (members.length <= 16) {
-    return members.some((member, index) => members.findIndex((other) => other.key === member.key) !== index);
+  if (members.length > 16) return new Set(members.map((member) => member.key)).size !== members.length;
+  for (let index = 1; index < members.length; index++) {
+    const key = members[index]?.key;
+    for (let earlier = 0; earlier < index; earlier++) {
+      if (members[earlier]?.key === key) return true;
+    }
   }
-  return new Set(members.map((member) => member.key)).size !== members.length;
+  return false;
 }
 
-function readKey(bytes: Buffer, start: number, end: number): string | undefined {
-  const escape = bytes.indexOf(BACKSLASH, start);
-  if (escape < 0 || escape >= end) return bytes.toString('utf8', start + 1, end - 1);
-  try {
-    return JSON.parse(bytes.toString('utf8', start, end)) as string;
-  } catch {
-    return undefined;
-  }
-}
+class Scanner {
+  private hasEscapedKeys = false;
 
-function skipWhitespace(bytes: Buffer, from: number, to: number): number {
-  let at = from;
-  while (at < to) {
-    const byte = bytes[at];
-    if (byte !== 0x20 && byte !== 0x0a && byte !== 0x0d && byte !== 0x09) break;
-    at++;
-  }
-  return at;
-}
+  constructor(
+    private readonly bytes: Buffer,
+    private readonly to: number,
+    private readonly maxDepth: number,
+  ) {}
 
-/** One past the closing quote of the string that opens at `from`, or MALFORMED. */
-function skipString(bytes: Buffer, from: number, to: number): number {
-  let at = from + 1;
-  for (;;) {
-    const soon = Math.min(to, at + SHORT_STRING_BYTES);
-    while (at < soon) {
+  scan(from: number): TopLevel | ScanFailure {
+    const { bytes, to } = this;
+    const start = this.skipWhitespace(from);
+    if (start >= to) return 'malformed';
+    if (bytes[start] !== OPEN_BRACE) return 'not_an_object';
+    const members: Member[] = [];
+    let at = this.skipWhitespace(start + 1);
+    if (at < to && bytes[at] === CLOSE_BRACE) return this.layout(start, at + 1, members);
+    for (;;) {
+      if (at >= to || bytes[at] !== QUOTE) return 'malformed';
+      const keyEnd = this.skipString(at);
+      if (keyEnd < 0) return 'malformed';
+      const key = this.readKey(at, keyEnd);
+      const colon = this.skipWhitespace(keyEnd);
+      if (key === undefined || colon >= to || bytes[colon] !== COLON) return 'malformed';
+      const valueStart = this.skipWhitespace(colon + 1);
+      const valueEnd = this.skipValue(valueStart);
+      if (valueEnd < 0) return valueEnd === TOO_DEEP ? 'too_deep' : 'malformed';
+      members.push({ key, keyStart: at, valueStart, valueEnd });
+      at = this.skipWhitespace(valueEnd);
+      if (at >= to) return 'malformed';
+      if (bytes[at] === CLOSE_BRACE) return this.layout(start, at + 1, members);
+      if (bytes[at] !== COMMA) return 'malformed';
+      at = this.skipWhitespace(at + 1);
+    }
+  }
+
+  private layout(start: number, end: number, members: readonly Member[]): TopLevel {
+    return { start, end, members, hasDuplicateKeys: hasDuplicates(members), hasEscapedKeys: this.hasEscapedKeys };
+  }
+
+  private readKey(start: number, end: number): string | undefined {
+    if (!this.hasEscape(start, end)) return this.bytes.toString('utf8', start + 1, end - 1);
+    this.hasEscapedKeys = true;
+    try {
+      return JSON.parse(this.bytes.toString('utf8', start, end)) as string;
+    } catch {
+      return undefined;
+    }
+  }
+
+  private hasEscape(start: number, end: number): boolean {
+    for (let at = start; at < end; at++) {
+      if (this.bytes[at] === BACKSLASH) return true;
+    }
+    return false;
+  }
+
+  private skipWhitespace(from: number): number {
+    const { bytes, to } = this;
+    let at = from;
+    while (at < to && isWhitespace(bytes[at])) at++;
+    return at;
+  }
+
+  /** One past the closing quote of the string that opens at `from`, or MALFORMED. */
+  private skipString(from: number): number {
+    const { bytes, to } = this;
+    let window = SHORT_STRING_BYTES;
+    let at = from + 1;
+    for (;;) {
+      const soon = Math.min(to, at + window);
+      while (at < soon) {
+        const byte = bytes[at];
+        if (byte === QUOTE) return at + 1;
+        at += byte === BACKSLASH ? 2 : 1;
+      }
+      if (at >= to) return MALFORMED;
+      const quote = bytes.indexOf(QUOTE, at);
+      if (quote < 0 || quote >= to) return MALFORMED;
+      // Escapes before `at` were taken in whole, so a run of backslashes that ends at the quote starts at `at` or later.
+      let backslashes = 0;
+      while (quote - 1 - backslashes >= at && bytes[quote - 1 - backslashes] === BACKSLASH) backslashes++;
+      at = quote + 1;
+      if (backslashes % 2 === 0) return at;
+      window = QUOTED_STRING_BYTES;
+    }
+  }
+
+  /** One past the value that starts at `from`, or MALFORMED or TOO_DEEP. */
+  private skipValue(from: number): number {
+    const { bytes, to } = this;
+    if (from >= to) return MALFORMED;
+    const first = bytes[from];
+    if (first === QUOTE) return this.skipString(from);
+    if (first === OPEN_BRACE || first === OPEN_BRACKET) return this.skipContainer(from);
+    let at = from;
+    while (at < to) {
       const byte = bytes[at];
-      if (byte === QUOTE) return at + 1;
-      at += byte === BACKSLASH ? 2 : 1;
+      if (byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET || isWhitespace(byte)) break;
+      at++;
     }
-    if (at >= to) return MALFORMED;
-    const quote = bytes.indexOf(QUOTE, at);
-    if (quote < 0 || quote >= to) return MALFORMED;
-    // Escapes before `at` were taken in whole, so a run of backslashes that ends at the quote starts at `at` or later.
-    let backslashes = 0;
-    while (quote - 1 - backslashes >= at && bytes[quote - 1 - backslashes] === BACKSLASH) backslashes++;
-    at = quote + 1;
-    if (backslashes % 2 === 0) return at;
+    return at === from ? MALFORMED : at;
+  }
+
+  private skipContainer(from: number): number {
+    const { bytes, to, maxDepth } = this;
+    // The object that is scanned is depth 1 itself.
+    let depth = 1;
+    let at = from;
+    while (at < to) {
+      const byte = bytes[at];
+      if (byte === QUOTE) {
+        const end = this.skipString(at);
+        if (end < 0) return MALFORMED;
+        if (bytes[this.skipWhitespace(end)] === COLON && this.hasEscape(at, end)) this.hasEscapedKeys = true;
+        at = end;
+        continue;
+      }
+      at++;
+      if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
+        if (++depth > maxDepth) return TOO_DEEP;
+      } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
+        if (--depth === 1) return at;
+      }
+    }
+    return MALFORMED;
   }
 }
 
-/** One past the value that starts at `from`, or MALFORMED or TOO_DEEP. */
-function skipValue(bytes: Buffer, from: number, to: number, maxDepth: number): number {
-  const first = bytes[from];
-  if (from >= to) return MALFORMED;
-  if (first === QUOTE) return skipString(bytes, from, to);
-  if (first === OPEN_BRACE || first === OPEN_BRACKET) return skipContainer(bytes, from, to, maxDepth);
-  let at = from;
-  while (at < to) {
-    const byte = bytes[at];
-    if (byte === COMMA || byte === CLOSE_BRACE || byte === CLOSE_BRACKET) break;
-    if (byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09) break;
-    at++;
-  }
-  return at === from ? MALFORMED : at;
-}
-
-function skipContainer(bytes: Buffer, from: number, to: number, maxDepth: number): number {
-  // The object that is scanned is depth 1 itself.
-  let depth = 1;
-  let at = from;
-  while (at < to) {
-    const byte = bytes[at];
-    if (byte === QUOTE) {
-      at = skipString(bytes, at, to);
-      if (at < 0) return MALFORMED;
-      continue;
-    }
-    at++;
-    if (byte === OPEN_BRACE || byte === OPEN_BRACKET) {
-      if (++depth > maxDepth) return TOO_DEEP;
-    } else if (byte === CLOSE_BRACE || byte === CLOSE_BRACKET) {
-      if (--depth === 1) return at;
-    }
-  }
-  return MALFORMED;
+function isWhitespace(byte: number | undefined): boolean {
+  return byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09;
 }
