@@ -112,7 +112,7 @@ type SnakeCase<S extends string> = S extends `${infer Head}${infer Tail}`
 
 type SnakeKeys<T> = { [Key in keyof T & string as SnakeCase<Key>]: T[Key] };
 /** `quota_check` → { balance_before: NanoUsd, … } */
-type SnakeSections = { [Name in keyof Sections & string as SnakeCase<Name>]: SnakeKeys<Sections[Name]> };
+type SnakeSections = { [Name in keyof Sections as SnakeCase<Name>]: SnakeKeys<Sections[Name]> };
 
 /** The section's field name of a step or key: `quota_check` → `quotaCheck`. */
 function camel(name: string): string {
@@ -144,7 +144,7 @@ export class WorkflowContext {
     section: S,
     key: K,
   ): SnakeSections[S][K] {
-    return this.valuesOf<S, K>(section)[camel(key)] as SnakeSections[S][K];
+    return Reflect.get(this.section(camel(section) as keyof Sections), camel(key)) as SnakeSections[S][K];
   }
 
   set<S extends keyof SnakeSections, K extends keyof SnakeSections[S] & string>(
@@ -152,7 +152,7 @@ export class WorkflowContext {
     key: K,
     value: SnakeSections[S][K],
   ): void {
-    this.valuesOf<S, K>(section)[camel(key)] = value;
+    Reflect.set(this.section(camel(section) as keyof Sections), camel(key), value);
   }
 
   get request(): RequestSection {
@@ -213,12 +213,6 @@ export class WorkflowContext {
   }
   set usageRecord(section: UsageRecordSection) {
     this.sections.usageRecord = section;
-  }
-
-  private valuesOf<S extends keyof SnakeSections, K extends keyof SnakeSections[S]>(
-    section: S,
-  ): Record<string, SnakeSections[S][K] | undefined> {
-    return this.section(camel(section) as keyof Sections) as object as Record<string, SnakeSections[S][K] | undefined>;
   }
 
   private section<N extends keyof Sections>(name: N): Sections[N] {
