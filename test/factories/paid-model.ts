@@ -14,11 +14,11 @@ export interface PaidModel {
 /** What one paid call needs: a provider at the base URL, a priced model, a tenant with money and a key. */
 export async function createPaidModel(
   access: AdminAccess,
-  options: { baseUrl: string; model?: string; tenant?: object; price?: object },
+  options: { baseUrl: string; model?: string; upstream?: object; tenant?: object; price?: object },
 ): Promise<PaidModel> {
   const model = options.model ?? 'test-model';
   const providerId = await createProvider(access, { base_url: options.baseUrl });
-  const upstreamId = await createUpstream(access, { provider_id: providerId, model });
+  const upstreamId = await createUpstream(access, { provider_id: providerId, model, ...options.upstream });
   await createPrice(access, { model, ...options.price });
   const tenantId = await createTenant(access, options.tenant);
   const { id: keyId, key } = await createApiKey(access, tenantId);
