@@ -10,9 +10,12 @@ export interface DataRoot {
   readonly notice?: string;
 }
 
+/** Where root keeps what cannot lie below a closed folder. */
+export const HOUSE_FOLDER = '/var/lib/tollgate';
+
 /**
  * Where everything embedded lives. As root, Postgres runs as another user, who must be able to reach its data: a
- * project below a closed folder (such as /root) keeps its data in /var/lib/tollgate instead, always in the same
+ * project below a closed folder (such as /root) keeps its data in HOUSE_FOLDER instead, always in the same
  * subfolder, so that it is found again.
  */
 export function prepareDataRoot(wanted: string, projectFolder: string): DataRoot {
@@ -25,7 +28,7 @@ export function prepareDataRoot(wanted: string, projectFolder: string): DataRoot
     return { folder: asked, user };
   }
   const digest = createHash('sha256').update(asked).digest('hex').slice(0, 12);
-  const folder = join('/var/lib/tollgate', `${basename(dirname(asked))}-${digest}`);
+  const folder = join(HOUSE_FOLDER, `${basename(dirname(asked))}-${digest}`);
   mkdirSync(folder, { recursive: true, mode: 0o711 });
   const notice = `${asked} cannot be entered by the user ${user?.name ?? ''} that Postgres runs as; the data lies in ${folder}`;
   return { folder, user, notice };
