@@ -82,13 +82,16 @@ describe('a running stream', () => {
     const harness = await opened();
     feed(
       harness,
-      [content('a'), USAGE_ONLY, content('b', { usage: USAGE }), content('c')].map((e) => `data: ${e}\n\n`).join(''),
+      [content('a'), USAGE_ONLY, content('b'), content('c', { usage: USAGE }), content('d')]
+        .map((e) => `data: ${e}\n\n`)
+        .join(''),
     );
     expect(harness.client.writes).toHaveLength(1);
     expect(readEvents(harness.client.received).events).toEqual([
       content('a'),
-      content('b', { usage: null }),
-      content('c'),
+      content('b'),
+      content('c', { usage: null }),
+      content('d'),
     ]);
   });
 
