@@ -9,6 +9,7 @@ import { type BenchOptions, parseOptions, type SubjectName, USAGE } from './opti
 import { monotonicMicros, summariseProfile } from './profile';
 import { renderTable, type Sample, writeResults } from './report';
 import { SCENARIOS } from './scenarios';
+import { claimTheMachine } from './single-run';
 import { startPassThrough } from './subjects/pass-through';
 import { type Subject } from './subjects/subject';
 import { startTollgate } from './subjects/tollgate';
@@ -31,6 +32,16 @@ async function main(): Promise<void> {
     return;
   }
   const projectFolder = findProjectRoot();
+  mkdirSync(join(projectFolder, '.data'), { recursive: true });
+  const release = claimTheMachine(join(projectFolder, '.data', 'bench.pid'));
+  try {
+    await run(options, projectFolder);
+  } finally {
+    release();
+  }
+}
+
+async function run(options: BenchOptions, projectFolder: string): Promise<void> {
   const folder = join(projectFolder, '.data', 'bench');
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });

@@ -18,7 +18,7 @@ export interface BenchOptions {
 }
 
 export const USAGE = `npm run bench -- [--subjects floor,fastify,tollgate] [--scenario S1,S2,S2-burst] [--seconds 5]
-                 [--rounds 3] [--concurrency N] [--node-arguments "--max-semi-space-size=32"] [--profile]`;
+                 [--rounds 3] [--concurrency N] [--node-arguments=--max-semi-space-size=32] [--profile]`;
 
 /** @throws Error with one line that names the flag. */
 export function parseOptions(args: readonly string[]): BenchOptions {
