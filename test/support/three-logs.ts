@@ -7,6 +7,7 @@ export interface LedgerRow {
   readonly id: string;
   readonly traceId: string;
   readonly tenantId: string;
+  readonly processId: string | null;
   readonly type: string;
   readonly status: 'PENDING' | 'COMMITTED' | 'VOIDED';
   readonly isStream: boolean;
@@ -150,6 +151,7 @@ export async function readLedger(pool: Pool, tenantIds: readonly string[]): Prom
     id: row.id ?? '',
     traceId: row.trace_id ?? '',
     tenantId: row.tenant_id ?? '',
+    processId: row.process_id ?? null,
     type: row.type ?? '',
     status: row.status as LedgerRow['status'],
     isStream: row.is_stream,
