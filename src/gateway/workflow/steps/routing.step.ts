@@ -1,9 +1,10 @@
-import { Injectable } from '@nestjs/common';
+import { Injectable, Logger } from '@nestjs/common';
 import { PriceBook } from '../../../catalogue/price-book';
-import type { FrozenPrice } from '../../../catalogue/price';
-import { refuse } from '../../../kernel/errors';
+import type { FrozenPrice, ModelProfile } from '../../../catalogue/price';
+import { type Refusal, refuse } from '../../../kernel/errors';
 import { ZERO_NANO_USD } from '../../../kernel/money';
 import { Router } from '../../../routing/router';
+import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
@@ -28,6 +29,8 @@ const FREE: FrozenPrice = {
 export class RoutingStep implements WorkflowStep {
   readonly name = 'routing';
   readonly dependsOn = ['validation'];
+  private readonly logger = new Logger(RoutingStep.name);
+  private isFailing = false;
 
   constructor(
     private readonly router: Router,
@@ -37,14 +40,36 @@ export class RoutingStep implements WorkflowStep {
   async execute(context: WorkflowContext): Promise<StepOutcome> {
     const { chat } = context.validation;
     const { principal, receivedAtMs } = context.request;
-    const candidates = await this.router.plan(chat.model);
-    if ('code' in candidates) return candidates;
-    const price = await this.prices.priceOf(chat.model, receivedAtMs);
-    const profile = await this.prices.profileOf(chat.model);
+    const found = await this.find(chat.model, receivedAtMs);
+    if ('code' in found) return found;
+    const { candidates, price, profile } = found;
     if (!price && principal.unknownPricePolicy === 'reject') {
       return refuse('MODEL_NOT_PRICED', { param: 'model', values: { model: chat.model } });
     }
     context.routing = { candidates, price: price ?? FREE, profile };
     return undefined;
   }
+
+  /** From memory; where memory is not to be trusted and Postgres does not answer, a call cannot be priced: it may come again. */
+  private async find(model: string, atMs: number): Promise<Found | Refusal> {
+    try {
+      const candidates = await this.router.plan(model);
+      if ('code' in candidates) return candidates;
+      const price = await this.prices.priceOf(model, atMs);
+      const profile = await this.prices.profileOf(model);
+      this.isFailing = false;
+      return { candidates, price, profile };
+    } catch (error) {
+      // Once until a look-up succeeds again: an outage must not write a line for each refused call.
+      if (!this.isFailing) this.logger.error({ msg: 'upstreams and prices cannot be looked up', err: error });
+      this.isFailing = true;
+      return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
+    }
+  }
+}
+
+interface Found {
+  readonly candidates: readonly RoutableUpstream[];
+  readonly price: FrozenPrice | undefined;
+  readonly profile: ModelProfile;
 }
