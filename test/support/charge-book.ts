@@ -55,7 +55,7 @@ export class ChargeBook {
   /** Every charge for a model, all ended and at least one. */
   endedOfModel(model: string, atLeast = 1): Promise<readonly BookedCharge[]> {
     return eventually(`${atLeast} charges for ${model} have ended`, async () => {
-      const charges = await this.read('and b.model = $1 order by b.id', [model]);
+      const charges = await this.ofModel(model);
       const isOver = charges.length >= atLeast && charges.every(({ status }) => status !== 'PENDING');
       return isOver ? charges : undefined;
     });
@@ -63,6 +63,10 @@ export class ChargeBook {
 
   ofTenant(tenantId: string): Promise<readonly BookedCharge[]> {
     return this.read('and b.tenant_id = $1 order by b.id', [tenantId]);
+  }
+
+  ofModel(model: string): Promise<readonly BookedCharge[]> {
+    return this.read('and b.model = $1 order by b.id', [model]);
   }
 
   /** Distinct outcomes of a model's charges with how often each occurs: thousands of charges in a line. */
