@@ -136,7 +136,7 @@ function launch(options: EmbeddedPostgresOptions, cluster: string, port: number)
     max_connections: String(options.maxConnections ?? 100),
     log_min_messages: 'warning',
     log_line_prefix: '%m [%p] %d ',
-    ...(options.isDurable ? {} : { fsync: 'off', synchronous_commit: 'off', full_page_writes: 'off' }),
+    ...(options.isDurable ? {} : { fsync: 'off', full_page_writes: 'off' }),
   };
   return startServerProcess({
     command: join(options.binaries, 'bin', 'postgres'),

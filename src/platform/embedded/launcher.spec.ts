@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { existsSync, readFileSync, statSync } from 'node:fs';
-import { createServer } from 'node:net';
+import { existsSync, mkdirSync, readFileSync, statSync, symlinkSync } from 'node:fs';
+import { createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { ensureBuilt } from '../../../test/support/ensure-built';
 import { PROJECT_FOLDER } from '../../../test/support/test-root';
@@ -23,7 +23,7 @@ interface Launched {
 async function launch(dataDir: string, env: Record<string, string> = {}): Promise<Launched> {
   const child = spawn(process.execPath, [join(PROJECT_FOLDER, 'dist', 'src', 'platform', 'embedded', 'launcher.js')], {
     cwd: PROJECT_FOLDER,
-    env: { PATH: process.env.PATH, DATA_DIR: dataDir, EMBEDDED_REDIS_BINARY: redisOnPath(), ...env },
+    env: { PATH: process.env.PATH, DATA_DIR: dataDir, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let output = '';
@@ -49,10 +49,13 @@ async function launch(dataDir: string, env: Record<string, string> = {}): Promis
   return { child, exitCode, url, key, output: () => output };
 }
 
-/** Empty (unset) where the binary needs libraries of its own: then the launcher unpacks one for its data folder. */
-function redisOnPath(): string {
-  const { redisBinary } = testState();
-  return redisBinary.libraryPath === undefined ? redisBinary.command : '';
+/** A data folder to start on. A Redis that the test run has unpacked is lent to it: it need not be downloaded again. */
+function newDataDir(): string {
+  const dataDir = join(makeTestFolder('start-'), 'data');
+  mkdirSync(dataDir, { mode: 0o711 });
+  const { command, libraryPath } = testState().redisBinary;
+  if (libraryPath !== undefined) symlinkSync(join(command, '../../..'), join(dataDir, 'redis-binary'));
+  return dataDir;
 }
 
 function children(dataDir: string): ProcessRecord[] {
@@ -77,97 +80,94 @@ async function runPrintedCurl({ output }: Launched): Promise<Response> {
 }
 
 describe('npm start', () => {
-  let dataDir: string;
-  let launched: Launched | undefined;
-  let port: number;
-
   beforeAll(ensureBuilt, 120_000);
 
-  beforeEach(async () => {
-    dataDir = join(makeTestFolder('start-'), 'data');
-    port = await freePort(0);
+  describe('on a taken port', () => {
+    let dataDir: string;
+    let port: number;
+    let stranger: Server;
+    let running: Launched;
+
+    beforeAll(async () => {
+      dataDir = newDataDir();
+      port = await freePort(0);
+      stranger = createServer();
+      await new Promise<void>((resolve) => stranger.listen(port, '127.0.0.1', resolve));
+      running = await launch(dataDir, { PORT: String(port) });
+    }, 90_000);
+
+    afterAll(async () => {
+      running.child.kill('SIGTERM');
+      await running.exitCode;
+      stranger.close();
+    });
+
+    it('takes the next free one and says so', () => {
+      expect(running.url).not.toBe(`http://127.0.0.1:${port}`);
+      expect(running.output()).toContain(`port ${port} is taken`);
+    });
+
+    it('prints a curl that answers and is charged', async () => {
+      const before = await balance(running);
+      const answer = await runPrintedCurl(running);
+      expect(answer.status).toBe(200);
+      expect(await answer.json()).toMatchObject({ object: 'chat.completion' });
+      expect(await balance(running)).not.toEqual(before);
+    });
+
+    it('keeps its secrets in a file that only the owner can read, and out of its output', () => {
+      const file = join(dataDir, 'secrets.json');
+      expect(statSync(file).mode & 0o777).toBe(0o600);
+      const secrets = JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>;
+      expect(Object.keys(secrets).sort()).toEqual(['ADMIN_TOKEN', 'ENCRYPTION_KEY', 'KEY_PEPPER', 'REDIS_PASSWORD']);
+      for (const secret of Object.values(secrets)) expect(running.output()).not.toContain(secret);
+    });
+
+    it('refuses a second launcher on the same data', async () => {
+      await expect(launch(dataDir, { PORT: String(port) })).rejects.toThrow(/already runs on .* \(pid \d+\)/);
+      expect(children(dataDir)).toHaveLength(4);
+    });
+
+    it('leaves no process after Ctrl-C, and stops the gateway before what it writes to', async () => {
+      const pids = children(dataDir);
+      running.child.kill('SIGINT');
+      expect(await running.exitCode).toBe(0);
+      expect(pids.filter(isStillRunning)).toEqual([]);
+      const order = [...running.output().matchAll(/stopping (\w+)…/g)].map(([, name]) => name);
+      expect(order).toEqual(['gateway', 'simulator', 'Redis', 'Postgres']);
+    }, 60_000);
   });
-
-  afterEach(async () => {
-    if (launched === undefined) return;
-    launched.child.kill('SIGTERM');
-    await launched.exitCode;
-    launched = undefined;
-  });
-
-  const start = async (env: Record<string, string> = {}): Promise<Launched> => {
-    launched = await launch(dataDir, { PORT: String(port), ...env });
-    return launched;
-  };
-
-  it('prints a curl that answers and is charged, and leaves no process after Ctrl-C', async () => {
-    const running = await start();
-    const before = await balance(running);
-    const answer = await runPrintedCurl(running);
-    expect(answer.status).toBe(200);
-    expect(await answer.json()).toMatchObject({ object: 'chat.completion' });
-    expect(await balance(running)).not.toEqual(before);
-    const pids = children(dataDir);
-    running.child.kill('SIGINT');
-    expect(await running.exitCode).toBe(0);
-    expect(pids.filter(isStillRunning)).toEqual([]);
-    const order = [...running.output().matchAll(/stopping (\w+)…/g)].map(([, name]) => name);
-    expect(order).toEqual(['gateway', 'simulator', 'Redis', 'Postgres']);
-  }, 90_000);
 
   it('finds key and balance again after a kill −9 of the launcher, whose servers it stops first', async () => {
-    const first = await start();
+    const dataDir = newDataDir();
+    const port = String(await freePort(0));
+    const first = await launch(dataDir, { PORT: port });
     await runPrintedCurl(first);
     const before = await balance(first);
     const orphans = children(dataDir);
     first.child.kill('SIGKILL');
     await first.exitCode;
     expect(orphans.every(isStillRunning)).toBe(true);
-    const second = await start();
+    const second = await launch(dataDir, { PORT: port });
     expect(orphans.filter(isStillRunning)).toEqual([]);
     expect(second.key).toBe(first.key);
     expect(second.url).toBe(first.url);
     expect(await balance(second)).toEqual(before);
     expect((await runPrintedCurl(second)).status).toBe(200);
-  }, 90_000);
 
-  it('stops everything with a failure when the gateway is killed', async () => {
-    const running = await start();
+    // And when the gateway is killed, everything goes, with a failure.
     const pids = children(dataDir);
     process.kill(pids[0]?.pid ?? 0, 'SIGKILL');
-    expect(await running.exitCode).toBe(137);
+    expect(await second.exitCode).toBe(137);
     expect(pids.filter(isStillRunning)).toEqual([]);
-  }, 90_000);
+  }, 120_000);
 
-  it('takes the next free port when the wanted one is taken, and says so', async () => {
-    const stranger = createServer();
-    await new Promise<void>((resolve) => stranger.listen(port, '127.0.0.1', resolve));
-    const running = await start();
-    expect(running.url).not.toBe(`http://127.0.0.1:${port}`);
-    expect(running.output()).toContain(`port ${port} is taken`);
-    expect((await runPrintedCurl(running)).status).toBe(200);
-    stranger.close();
-  }, 90_000);
-
-  it('refuses a second launcher on the same data', async () => {
-    await start();
-    await expect(launch(dataDir, { PORT: String(port) })).rejects.toThrow(/already runs on .* \(pid \d+\)/);
-    expect(children(dataDir)).toHaveLength(4);
-  }, 90_000);
-
-  it('shows what is wrong when the gateway refuses its settings, without the value', async () => {
-    const failure = await start({ KEY_PEPPER: 'too-short-and-secret' }).catch(String);
+  it('shows what is wrong when the gateway refuses its settings, without the value, and leaves nothing running', async () => {
+    const dataDir = newDataDir();
+    const port = String(await freePort(0));
+    const failure = await launch(dataDir, { PORT: port, KEY_PEPPER: 'too-short-and-secret' }).catch(String);
     expect(failure).toContain('KEY_PEPPER');
     expect(failure).not.toContain('too-short-and-secret');
-    expect(existsSync(join(dataDir, 'postgres', 'postgres.pid.json'))).toBe(false);
-  }, 90_000);
-
-  it('keeps its secrets and the key in files that only their owner can read', async () => {
-    await start({ DEMO: 'off' });
-    const file = join(dataDir, 'secrets.json');
-    expect(statSync(file).mode & 0o777).toBe(0o600);
-    const secrets = JSON.parse(readFileSync(file, 'utf8')) as Record<string, string>;
-    expect(Object.keys(secrets).sort()).toEqual(['ADMIN_TOKEN', 'ENCRYPTION_KEY', 'KEY_PEPPER', 'REDIS_PASSWORD']);
-    for (const secret of Object.values(secrets)) expect(launched?.output()).not.toContain(secret);
+    expect(PID_FILES.map((file) => existsSync(join(dataDir, file)))).toEqual([false, false, false, false]);
   }, 90_000);
 });
