@@ -38,9 +38,9 @@ describe('renderOpenAiError', () => {
     expect(body.error.window_resets_at).toBe('2026-11-21T13:00:00.001Z');
   });
 
-  it('never asks to wait for a window that has ended', () => {
+  it('asks to wait the second that OpenAI’s description has as the least, where a window has ended', () => {
     const refusal = refuse('QUOTA_DAILY_EXCEEDED', { windowResetsAt: new Date(NOW_MS - 5_000) });
-    expect(renderOpenAiError(refusal, 'en-US', NOW_MS).headers['retry-after']).toBe('0');
+    expect(renderOpenAiError(refusal, 'en-US', NOW_MS).headers['retry-after']).toBe('1');
   });
 
   it('passes the upstream’s own status on', () => {

@@ -34,7 +34,7 @@ export function renderOpenAiError(refusal: Refusal, locale: Locale, nowMs: numbe
     status: refusalStatus(refusal),
     headers: {
       'x-should-retry': String(shouldRetry),
-      ...(waitMs === undefined ? {} : { 'retry-after': String(Math.ceil(waitMs / 1000)) }),
+      ...(waitMs === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(waitMs / 1000))) }),
     },
     body: {
       error: {

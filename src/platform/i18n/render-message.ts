@@ -22,7 +22,10 @@ function valuesOf(refusal: Refusal): ReadonlyMap<string, string> {
   };
   set('param', refusal.param);
   set('resets_at', refusal.windowResetsAt?.toISOString());
-  set('retry_after_seconds', refusal.retryAfterMs === undefined ? undefined : Math.ceil(refusal.retryAfterMs / 1000));
+  set(
+    'retry_after_seconds',
+    refusal.retryAfterMs === undefined ? undefined : Math.max(1, Math.ceil(refusal.retryAfterMs / 1000)),
+  );
   for (const [name, value] of Object.entries(refusal.values ?? {})) set(name, value);
   return values;
 }
