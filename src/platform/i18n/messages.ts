@@ -117,8 +117,8 @@ export const MESSAGES: Readonly<Record<ErrorCode, Readonly<Record<Locale, string
     'zh-CN': '模型[“{model}”]暂时没有可用的提供方。本次未扣费，请重试。',
   },
   SHUTTING_DOWN: {
-    'en-US': 'This gateway process is shutting down. Nothing was charged; try again, another one will answer.',
-    'zh-CN': '该网关进程正在关闭。本次未扣费，请重试，将由其他进程响应。',
+    'en-US': 'This gateway process is shutting down. Try again, another one will answer.',
+    'zh-CN': '该网关进程正在关闭。请重试，将由其他进程响应。',
   },
   UPSTREAM_TIMEOUT: {
     'en-US': 'The model provider did not answer in time. Try again.',
