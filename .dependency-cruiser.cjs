@@ -12,7 +12,7 @@ module.exports = {
       name: 'kernel-stands-alone',
       comment: 'The kernel is pure: no Nest, no I/O, nothing above it.',
       severity: 'error',
-      from: { path: '^src/kernel/' },
+      from: { path: '^src/kernel/', pathNot: '\\.spec\\.ts$' },
       to: { pathNot: ['^src/kernel/', '^node_modules/uuid/', '^(node:)?(crypto|assert|util)$'] },
     },
     {

@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/
 import { hostname } from 'node:os';
 import type { Pool } from 'pg';
 import { CLOCK, type Clock } from '../../kernel/clock';
-import { floorOfTime } from '../../kernel/ids';
+import { floorOfId, floorOfTime } from '../../kernel/ids';
 import { Settings } from '../../platform/config/settings';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { ProcessIdentity } from '../../platform/process/process-identity';
@@ -80,6 +80,6 @@ export class GatewayProcess implements OnApplicationShutdown {
   private watermark(): string {
     const recent = floorOfTime(this.clock.nowMs() - this.clock.offsetMs - OPENS_WITHIN_MS);
     const oldest = this.charges.oldestOpenTraceId();
-    return oldest !== undefined && oldest < recent ? oldest : recent;
+    return oldest !== undefined && oldest < recent ? floorOfId(oldest) : recent;
   }
 }

@@ -15,7 +15,8 @@ const STREAM_WINDOW_MS = 2;
  * time needs one row write instead of two.
  */
 const BODY_WINDOW_MS = 25;
-const END_WINDOW_MS = 1;
+/** An answer waits for its settle: long enough to share a commit, short beside any model's answer. */
+const END_WINDOW_MS = 2;
 const MAX_BATCH = 500;
 /** Rows waiting in one lane before new charges are turned away; endings are bounded by the charges that were admitted. */
 const MAX_QUEUED = 20_000;

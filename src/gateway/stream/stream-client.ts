@@ -82,7 +82,8 @@ export class NodeStreamClient implements StreamClient {
   }
 
   private hangUp(): void {
-    if (this.gone || this.ended) return;
+    // Every response closes; one that was answered whole (past this class, too) closes without anybody having left.
+    if (this.gone || this.ended || this.response.writableFinished) return;
     this.gone = true;
     this.listener?.onClose();
   }

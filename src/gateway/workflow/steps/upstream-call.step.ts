@@ -8,12 +8,14 @@ import { Router } from '../../../routing/router';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import { type ProviderKind, type Upstream, UPSTREAMS } from '../../../upstreams/upstream.port';
 import { ChatStreamPump } from '../../stream/chat-stream-pump';
+import type { StreamClientListener } from '../../stream/stream-client';
 import { type AttemptResult, ResponseReader } from '../../stream/response-reader';
 import { type AttemptVerdict, judgeAttempt } from '../attempt-verdict';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
 const PATH = '/chat/completions';
+const NOBODY: StreamClientListener = { onDrain: () => undefined, onClose: () => undefined };
 
 /**
  * The call: candidates in turn until one answers, failing over only while the client has not been sent a byte. A stream
@@ -151,6 +153,7 @@ export class UpstreamCallStep implements WorkflowStep {
     if (context.request.client.isGone) onClose();
     return () => {
       clearTimeout(timer);
+      context.request.client.listen(NOBODY);
     };
   }
 }
