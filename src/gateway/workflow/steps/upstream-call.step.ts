@@ -40,14 +40,16 @@ export class UpstreamCallStep implements WorkflowStep {
     const { candidates } = context.routing;
     const gate = context.quotaCheck.charge.durable();
     for (const candidate of candidates) {
+      if (context.request.client.isGone) return refuse('CLIENT_CLOSED_REQUEST');
       const verdict = await this.attempt(context, candidate, gate);
       if (verdict.kind === 'answered') {
         context.respondingUpstream = candidate.target.upstreamName;
+        context.isPastNoReturn = context.request.client.isOpened;
         const ttftMs = (verdict.firstByteAtMs ?? this.clock.monotonicMs()) - context.request.receivedMonotonicMs;
         context.upstreamCall = { servedBy: candidate, answer: verdict.answer, ttftMs };
         return undefined;
       }
-      if (verdict.kind === 'rejected' || context.request.client.isGone) return verdict.refusal;
+      if (verdict.kind === 'rejected') return verdict.refusal;
     }
     return refuse('NO_UPSTREAM_AVAILABLE', { values: { model: context.validation.chat.model } });
   }
@@ -110,11 +112,14 @@ export class UpstreamCallStep implements WorkflowStep {
     void gate.then((refusal) => {
       if (refusal && !isOver) stop(refusal);
     });
-    const forgetClient = isStream ? undefined : this.giveUpWithoutClient(context, stop);
+    const forgetClient = this.giveUpWithoutClient(context, () => {
+      // From its first byte on a stream listens for its client itself.
+      if (!reader.isPumping) stop(refuse('CLIENT_CLOSED_REQUEST'));
+    });
     const result = await reader.result;
     isOver = true;
     forgetDeadline();
-    forgetClient?.();
+    forgetClient();
     return result;
   }
 
@@ -140,14 +145,12 @@ export class UpstreamCallStep implements WorkflowStep {
     });
   }
 
-  /** A whole answer whose client has left is still read for a while, to bill what the provider reports; or not at all. */
-  private giveUpWithoutClient(context: WorkflowContext, stop: (refusal: Refusal) => void): () => void {
+  /** An answer whose client has left is still waited for, to bill what the provider reports; or not at all. */
+  private giveUpWithoutClient(context: WorkflowContext, stop: () => void): () => void {
     let timer: NodeJS.Timeout | undefined;
     const onClose = (): void => {
       const waitMs = this.settings.disconnectPolicy === 'cut' ? 0 : this.settings.disconnectDrainMs;
-      timer = setTimeout(() => {
-        stop(refuse('CLIENT_CLOSED_REQUEST'));
-      }, waitMs);
+      timer = setTimeout(stop, waitMs);
     };
     context.request.client.listen({ onDrain: () => undefined, onClose });
     if (context.request.client.isGone) onClose();
