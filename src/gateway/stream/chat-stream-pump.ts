@@ -6,7 +6,7 @@ import { dataOf, dataStart, renderFrame } from './sse-frame';
 import { SseSplitter } from './sse-splitter';
 import { type StreamClient } from './stream-client';
 import { type StreamEnding, type StreamEndReason } from './stream-ending';
-import { TokenAccumulator } from './token-accumulator';
+import { type FrameKind, TokenAccumulator } from './token-accumulator';
 
 export interface ChatStreamPumpOptions {
   readonly client: StreamClient;
@@ -156,10 +156,15 @@ export class ChatStreamPump implements UpstreamReader {
     } else if (kind === 'error') {
       this.abortUpstream();
       this.decide('upstream_error_event');
-    } else if (!this.options.client.isGone) {
+    } else if (!this.options.client.isGone && !this.isPreamble(kind)) {
       this.writer.add(kind, block, start, end);
     }
   };
+
+  /** Comments before the answer are kept back: they would send the client's head, after which no other upstream may try. */
+  private isPreamble(kind: FrameKind): boolean {
+    return kind === 'empty' && this.accumulator.chunks === 0;
+  }
 
   /** A last frame without its blank line counts when it is whole; half a frame is nothing. */
   private takeRest(): void {
