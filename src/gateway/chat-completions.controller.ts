@@ -74,7 +74,19 @@ export class ChatCompletionsController {
       this.log.failed(context, error);
       exchange.client.destroy();
     }
+    this.endForgotten(context, refusal);
     this.log.record(context, refusal);
+  }
+
+  /** A fault of ours past the point of no return left the charge open: the house bears it, the hold must not stay. */
+  private endForgotten(context: WorkflowContext, refusal: Refusal | undefined): void {
+    if (!context.has('quotaCheck') || context.quotaCheck.charge.isEnding) return;
+    this.log.failed(context, new Error('a charge was left open by its workflow'));
+    context.quotaCheck.charge
+      .void({ reasonCode: refusal?.code ?? 'INTERNAL_ERROR', endReason: 'failed' })
+      .catch((error: unknown) => {
+        this.log.failed(context, error);
+      });
   }
 }
 

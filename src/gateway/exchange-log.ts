@@ -43,9 +43,9 @@ export class ExchangeLog {
     });
   }
 
-  /** An answer that could not be given to its client. */
+  /** What should not happen after the workflow: an answer that could not be given, a charge that could not be ended. */
   failed(context: WorkflowContext, error: unknown): void {
-    this.logger.error({ msg: 'an answer could not be sent', traceId: context.request.traceId, err: error });
+    this.logger.error({ msg: 'an exchange could not be concluded', traceId: context.request.traceId, err: error });
   }
 }
 

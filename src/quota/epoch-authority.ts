@@ -1,5 +1,6 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable, Logger, type OnModuleInit } from '@nestjs/common';
 import type { Pool } from 'pg';
+import { ChangeFeed } from '../platform/database/change-feed';
 import { PG_POOL } from '../platform/database/pg-pool';
 import { withTransaction } from '../platform/database/with-transaction';
 import type { RedisServer } from '../platform/redis/redis-connection';
@@ -19,11 +20,28 @@ interface Authority {
  * appears any more, and a rebuild that reads afterwards sees all there will ever be.
  */
 @Injectable()
-export class EpochAuthority {
+export class EpochAuthority implements OnModuleInit {
   private readonly logger = new Logger(EpochAuthority.name);
   private known = 0n;
 
-  constructor(@Inject(PG_POOL) private readonly pool: Pool) {}
+  constructor(
+    @Inject(PG_POOL) private readonly pool: Pool,
+    private readonly feed: ChangeFeed,
+  ) {}
+
+  /** A raise by another process is heard at once; where the feed missed one, scripts and the fence still tell. */
+  onModuleInit(): void {
+    this.feed.subscribe('quota_authority', {
+      changed: (epoch) => {
+        this.learn(BigInt(epoch));
+      },
+      lost: () => {
+        this.refresh().catch((error: unknown) => {
+          this.logger.warn(`the epoch could not be read again: ${String(error)}`);
+        });
+      },
+    });
+  }
 
   /** The newest epoch this process knows; 0 until the first server was checked. */
   get current(): bigint {

@@ -37,6 +37,8 @@ export interface HoldRequest {
   readonly holdId: string;
   readonly limits: TenantLimits;
   readonly amount: NanoUsd;
+  /** The hold's epoch was found to be over: the store reads anew which one is current before it reserves. */
+  readonly isReadmission?: boolean;
 }
 
 /** Posted balance of the tenant's wallet after the version-th change. */

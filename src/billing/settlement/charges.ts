@@ -86,7 +86,12 @@ export class Charges implements BeforeApplicationShutdown {
   async readmit(charge: OpenCharge): Promise<Refusal | PendingAdmission> {
     const { hold } = charge.frozen;
     try {
-      const outcome = await this.store.reserve({ holdId: hold.holdId, amount: hold.amount, limits: charge.limits });
+      const outcome = await this.store.reserve({
+        holdId: hold.holdId,
+        amount: hold.amount,
+        limits: charge.limits,
+        isReadmission: true,
+      });
       if (!outcome.admitted) return outcome.refusal;
       charge.frozen = { ...charge.frozen, hold: outcome.hold };
       return (
@@ -107,6 +112,10 @@ export class Charges implements BeforeApplicationShutdown {
       this.project(tenantId, holdId, result);
       if (result.outcome === 'already_voided' && fields.is_commit) await this.bookLate(charge, fields);
       return result;
+    } catch (error) {
+      // A row Postgres never takes: nothing was charged, and the money must not stay held for ever.
+      this.projection.release(tenantId, holdId);
+      throw error;
     } finally {
       this.open.delete(holdId);
     }

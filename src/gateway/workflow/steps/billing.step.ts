@@ -1,6 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
-import type { SettledCharge } from '../../../billing/charge';
-import type { Refusal } from '../../../kernel/errors';
+import { refuse } from '../../../kernel/errors';
 import { Settings } from '../../../platform/config/settings';
 import { Metrics } from '../../../platform/metrics/metrics';
 import type { WorkflowContext } from '../workflow.context';
@@ -33,22 +32,21 @@ export class BillingStep implements WorkflowStep {
       providerName: target.providerName,
     };
     if (isFree) {
-      await this.inTime(charge.void({ reasonCode: 'BROKEN_STREAM', endReason, servedBy }));
+      await this.inTime(charge.void({ reasonCode: 'BROKEN_STREAM', endReason, servedBy }).then(() => undefined));
       context.billing = { charged: undefined };
       return undefined;
     }
     const settled = await this.inTime(charge.settle({ tokens, method, endReason, servedBy }));
+    if (settled === undefined) return refuse('INTERNAL_ERROR');
     if (settled !== LATE && 'code' in settled) return settled;
     context.isPastNoReturn = true;
     context.billing = { charged: settled === LATE ? undefined : settled };
     return undefined;
   }
 
-  /** What the write came to, or LATE after the longest wait. */
-  private inTime(write: Promise<SettledCharge | Refusal>): Promise<SettledCharge | Refusal | typeof LATE>;
-  private inTime(write: Promise<void>): Promise<undefined | typeof LATE>;
-  private inTime<T>(write: Promise<T>): Promise<T | typeof LATE> {
-    const { promise, resolve } = Promise.withResolvers<T | typeof LATE>();
+  /** What the write came to; LATE after the longest wait; undefined for a row that Postgres will never take. */
+  private inTime<T>(write: Promise<T>): Promise<T | typeof LATE | undefined> {
+    const { promise, resolve } = Promise.withResolvers<T | typeof LATE | undefined>();
     const timer = setTimeout(() => {
       this.metrics.answersBeforeSettle.inc();
       resolve(LATE);
@@ -56,7 +54,8 @@ export class BillingStep implements WorkflowStep {
     write
       .then(resolve, (error: unknown) => {
         this.logger.error({ msg: 'a charge could not be written', err: error });
-        resolve(LATE);
+        this.metrics.billingDeductFailure.of('refused_row').inc();
+        resolve(undefined);
       })
       .finally(() => {
         clearTimeout(timer);

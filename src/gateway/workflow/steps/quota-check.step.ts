@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import { estimateCost } from '../../../catalogue/price';
 import { refuse, type Refusal } from '../../../kernel/errors';
 import { newId } from '../../../kernel/ids';
@@ -18,6 +18,7 @@ import type { StepOutcome, WorkflowStep } from '../workflow-step';
 export class QuotaCheckStep implements WorkflowStep {
   readonly name = 'quota_check';
   readonly dependsOn = ['routing', 'template_render'];
+  private readonly logger = new Logger(QuotaCheckStep.name);
 
   constructor(
     @Inject(QUOTA_STORE) private readonly store: QuotaStore,
@@ -74,7 +75,9 @@ export class QuotaCheckStep implements WorkflowStep {
   compensate(context: WorkflowContext, cause: Refusal): void {
     const { charge } = context.quotaCheck;
     if (charge.isEnding) return;
-    void charge.void({ reasonCode: cause.code, endReason: 'failed' });
+    charge.void({ reasonCode: cause.code, endReason: 'failed' }).catch((error: unknown) => {
+      this.logger.error({ msg: 'a charge could not be voided', traceId: context.request.traceId, err: error });
+    });
   }
 
   private async reserve(
