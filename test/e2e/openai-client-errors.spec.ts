@@ -171,6 +171,30 @@ describe('the official openai client, refused', () => {
     },
   );
 
+  it('throws in the middle of a stream that breaks: it never takes a torn answer for a whole one', async () => {
+    const model = 'breaking';
+    await addUpstreams(model, ['brittle']);
+    stack.simulator.script('brittle', { text: 'one two three four', endAt: 2 });
+    const { client, httpCalls } = openAiClient(stack.gateway, paid.key);
+    const { data, response } = await client.chat.completions
+      .create({ model, messages: MESSAGES, stream: true })
+      .withResponse();
+    let text = '';
+    const read = async (): Promise<void> => {
+      for await (const { choices } of data) text += choices[0]?.delta.content ?? '';
+    };
+    expect(await apiErrorOf(read())).toMatchObject({ code: 'UPSTREAM_ERROR', type: 'api_error' });
+    expect(text).toBe('one two');
+    expect(httpCalls()).toBe(1);
+    // user, Hello and 2 × 3 of the format × 1,000; one, two × 2,000
+    expect(await stack.book.ended(traceIdOf(response))).toMatchObject({
+      status: 'COMMITTED',
+      transferredNanoUsd: 12_000n,
+      method: 'tokenizer',
+      endReason: 'upstream_broke',
+    });
+  });
+
   it('may repeat a call that every upstream failed, and pays the one that was answered', async () => {
     const model = 'recovering';
     await addUpstreams(model, ['shaky']);

@@ -201,6 +201,18 @@ describe('the official openai client', () => {
     await expectCharge(traceIdOf(response), 32_500n);
   });
 
+  it('neither fails nor rides free when it repeats a request id of its own', async () => {
+    stack.simulator.script(UPSTREAM_MODEL, { text: 'Yes.', promptTokens: 5, completionTokens: 1 });
+    const headers = { 'x-request-id': 'mine-1' };
+    const ask = async (): Promise<string> => {
+      const call = client.chat.completions.create({ model: MODEL, messages: MESSAGES }, { headers });
+      return traceIdOf((await call.withResponse()).response);
+    };
+    const traceIds = [await ask(), await ask()];
+    expect(new Set([...traceIds, 'mine-1']).size).toBe(3);
+    for (const traceId of traceIds) await expectCharge(traceId, 32_500n);
+  });
+
   it('shares nothing with another tenant: each pays its own call', async () => {
     const tenantId = await createTenant(stack.gateway);
     const { key } = await createApiKey(stack.gateway, tenantId);
