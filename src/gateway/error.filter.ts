@@ -3,6 +3,7 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Clock } from '../kernel/clock';
 import { refuse, RefusalError, type Refusal } from '../kernel/errors';
 import { BODY_LIMIT_BYTES } from '../platform/http/body-parser';
+import { discardBody } from '../platform/http/discard-body';
 import type { RouteBook } from '../platform/http/route-book';
 import { localeOf } from '../platform/i18n/render-message';
 import { renderOpenAiError } from './openai-error';
@@ -24,6 +25,14 @@ export class ErrorFilter implements ExceptionFilter {
     const refusal = this.refusalOf(exception, request);
     if (refusal.code === 'INTERNAL_ERROR') this.log(exception, request);
     if (reply.sent) return;
+    if (refusal.code === 'BODY_TOO_LARGE') {
+      void discardBody(request.raw).then(() => {
+        this.answer(request, reply, refusal);
+      });
+    } else this.answer(request, reply, refusal);
+  }
+
+  private answer(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): void {
     const { status, headers, body } = renderOpenAiError(
       refusal,
       localeOf(request.headers['accept-language']),
