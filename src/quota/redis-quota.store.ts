@@ -43,7 +43,6 @@ export class RedisQuotaStore implements QuotaStore {
 
   async reserve(request: HoldRequest): Promise<ReserveOutcome> {
     const { limits } = request;
-    if (request.isReadmission) await this.epochs.refresh();
     let nowMs = this.clock.nowMs();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const epoch = this.epochs.current;
@@ -181,7 +180,8 @@ function refusalOf(reply: readonly string[]): Refusal {
   switch (scope) {
     case 'balance':
       return refuse('QUOTA_BALANCE_EXCEEDED', {
-        values: { needed: toDecimalUsd(nanoUsd(limit)), available: toDecimalUsd(nanoUsd(used)) },
+        // As asked for, which may be more than any account holds.
+        values: { needed: toDecimalUsd(nanoUsd(BigInt(limit))), available: toDecimalUsd(nanoUsd(used)) },
       });
     case 'daily':
       return refuse('QUOTA_DAILY_EXCEEDED', { values: { limit, used }, windowResetsAt: new Date(Number(resetsMs)) });
