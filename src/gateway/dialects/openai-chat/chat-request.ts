@@ -42,6 +42,8 @@ export interface ChatRequest {
 
 const MAX_CHOICES = 128;
 const MAX_NAME_LENGTH = 256;
+/** Also halves of surrogate pairs: Postgres takes neither in text, and the name goes into the request log. */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}]/u;
 /** Fields that decide what a call costs, in the upper-case form of guardLookalikes. */
 const PRICED_FIELDS: ReadonlyMap<string, string> = new Map(
   ['model', 'messages', 'input', 'stream', 'stream_options', 'n', 'max_tokens', 'max_completion_tokens', 'tools'].map(
@@ -58,6 +60,7 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
   const model = body.model;
   if (typeof model !== 'string' || model === '') return invalid('model', 'must be a non-empty string');
   if (model.length > MAX_NAME_LENGTH) return invalid('model', `must not be longer than ${MAX_NAME_LENGTH} characters`);
+  if (UNPRINTABLE.test(model)) return invalid('model', 'must not contain control characters');
   const measure: MessageMeasure = { images: 0, imageDataUrlBytes: 0 };
   const refusal = checkMessages(body.messages, measure) ?? checkOptions(body);
   if (refusal) return refusal;
