@@ -6,7 +6,11 @@ export default tseslint.config(
   { ignores: ['dist/**', '.data/**', 'coverage/**', 'bench-results/**', 'node_modules/**'] },
   {
     files: ['**/*.ts'],
-    extends: [eslint.configs.recommended, ...tseslint.configs.strictTypeChecked, ...tseslint.configs.stylisticTypeChecked],
+    extends: [
+      eslint.configs.recommended,
+      ...tseslint.configs.strictTypeChecked,
+      ...tseslint.configs.stylisticTypeChecked,
+    ],
     languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
     rules: {
       'max-lines': ['error', { max: 400 }],
@@ -35,9 +39,21 @@ export default tseslint.config(
     extends: [eslint.configs.recommended],
     languageOptions: {
       globals: Object.fromEntries(
-        ['process', 'console', 'URL', 'setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'module', 'require', '__dirname', 'Buffer', 'fetch', 'AbortSignal'].map(
-          (name) => [name, 'readonly'],
-        ),
+        [
+          'process',
+          'console',
+          'URL',
+          'setTimeout',
+          'clearTimeout',
+          'setInterval',
+          'clearInterval',
+          'module',
+          'require',
+          '__dirname',
+          'Buffer',
+          'fetch',
+          'AbortSignal',
+        ].map((name) => [name, 'readonly']),
       ),
     },
   },

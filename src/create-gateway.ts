@@ -4,8 +4,14 @@ import { NestApplicationContextOptions } from '@nestjs/common/interfaces/nest-ap
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { AppModule } from './app.module';
+import { ApiKeyAuthenticator } from './auth/api-key-authenticator';
 import { ErrorFilter } from './gateway/error.filter';
-import { createHttpAdapter, refuseWhileDraining, type SocketLimits } from './gateway/http/http-adapter';
+import {
+  authenticateCallers,
+  createHttpAdapter,
+  refuseWhileDraining,
+  type SocketLimits,
+} from './gateway/http/http-adapter';
 import { CLOCK, type Clock } from './kernel/clock';
 import { findProjectRoot } from './platform/config/project-root';
 import { Settings } from './platform/config/settings';
@@ -29,6 +35,7 @@ export async function createGateway(
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.register(settings), adapter, options);
   app.useGlobalFilters(new ErrorFilter(app.get<Clock>(CLOCK), routes));
   refuseWhileDraining(adapter, app.get(Drain));
+  authenticateCallers(adapter, app.get(ApiKeyAuthenticator));
   if (settings.showsDocs) serveApiDocs(app, productVersion());
   await app.init();
   return app;

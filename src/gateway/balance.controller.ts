@@ -1,10 +1,9 @@
-import { Controller, Get, Headers } from '@nestjs/common';
+import { Controller, Get } from '@nestjs/common';
 import { ApiBearerAuth, ApiOkResponse, ApiOperation, ApiProperty, ApiTags } from '@nestjs/swagger';
-import { ApiKeyAuthenticator } from '../auth/api-key-authenticator';
-import { isRefusal } from '../auth/principal';
+import type { Principal } from '../auth/principal';
 import { TenantBalances } from '../billing/entities/tenant-balances';
-import { RefusalError } from '../kernel/errors';
 import { toDecimalUsd } from '../kernel/money';
+import { Caller } from './http/caller';
 
 /** Amounts are decimal USD strings with nine decimals. */
 export class BalanceResponse {
@@ -29,20 +28,12 @@ export class BalanceResponse {
 @ApiTags('Account')
 @ApiBearerAuth('api-key')
 export class BalanceController {
-  constructor(
-    private readonly authenticator: ApiKeyAuthenticator,
-    private readonly balances: TenantBalances,
-  ) {}
+  constructor(private readonly balances: TenantBalances) {}
 
   @Get()
-  @ApiOkResponse({ type: BalanceResponse })
   @ApiOperation({ summary: 'Balance of the tenant the key belongs to' })
-  async get(
-    @Headers('authorization') authorization: string | undefined,
-    @Headers('x-api-key') apiKey: string | undefined,
-  ): Promise<Readonly<BalanceResponse>> {
-    const principal = await this.authenticator.authenticate({ authorization, 'x-api-key': apiKey });
-    if (isRefusal(principal)) throw new RefusalError(principal);
+  @ApiOkResponse({ type: BalanceResponse })
+  async get(@Caller() principal: Principal): Promise<Readonly<BalanceResponse>> {
     const balance = await this.balances.of(principal.tenantId);
     if (!balance) throw new Error(`tenant ${principal.tenantId} has no ledger accounts`);
     return {

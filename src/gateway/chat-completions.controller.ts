@@ -1,13 +1,13 @@
 import { Controller, Inject, Post, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { ApiKeyAuthenticator } from '../auth/api-key-authenticator';
 import type { Principal } from '../auth/principal';
 import { CLOCK, type Clock } from '../kernel/clock';
 import { type Refusal, refuse } from '../kernel/errors';
 import { Drain } from '../platform/http/drain';
 import { ChatExchange } from './chat-exchange';
 import { ExchangeLog } from './exchange-log';
+import { Caller } from './http/caller';
 import { WorkflowContext } from './workflow/workflow.context';
 import { WorkflowRunner } from './workflow/workflow.runner';
 
@@ -19,7 +19,6 @@ const ROUTE = '/v1/chat/completions';
 @Controller()
 export class ChatCompletionsController {
   constructor(
-    private readonly authenticator: ApiKeyAuthenticator,
     private readonly runner: WorkflowRunner,
     private readonly log: ExchangeLog,
     private readonly drain: Drain,
@@ -38,14 +37,14 @@ export class ChatCompletionsController {
     description: 'QUOTA_BALANCE_EXCEEDED: the balance does not cover what the call may cost.',
   })
   @ApiResponse({ status: 429, description: 'A request quota is used up; `window_resets_at` says until when.' })
-  async complete(@Req() request: FastifyRequest, @Res() reply: FastifyReply): Promise<void> {
-    const exchange = new ChatExchange(request, reply, this.clock);
+  async complete(
+    @Caller() caller: Principal,
+    @Req() request: FastifyRequest,
+    @Res() reply: FastifyReply,
+  ): Promise<void> {
     const leave = this.drain.enter();
     try {
-      const answered = this.authenticator.authenticate(request.headers);
-      const principal = answered instanceof Promise ? await answered : answered;
-      if ('code' in principal) exchange.refuse(principal);
-      else await this.run(exchange, request, principal);
+      await this.run(new ChatExchange(request, reply, this.clock), request, caller);
     } finally {
       leave();
     }

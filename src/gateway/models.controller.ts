@@ -1,9 +1,9 @@
 import { Controller, Get, Headers, Param } from '@nestjs/common';
 import { ApiBearerAuth, ApiHeader, ApiOkResponse, ApiOperation, ApiParam, ApiProperty, ApiTags } from '@nestjs/swagger';
-import { ApiKeyAuthenticator } from '../auth/api-key-authenticator';
-import { isRefusal, type Principal } from '../auth/principal';
+import type { Principal } from '../auth/principal';
 import { refuse, RefusalError } from '../kernel/errors';
 import { type ListedModel, UpstreamDirectory } from '../upstreams/upstream-directory';
+import { Caller } from './http/caller';
 
 export class OpenAiModel {
   @ApiProperty({ example: 'gpt-4o-mini' })
@@ -42,23 +42,25 @@ interface AnthropicModelList {
   readonly last_id: string | null;
 }
 
+const ANTHROPIC_VERSION = 'anthropic-version';
+
 /** What the caller's key may ask for, whole: `limit` and cursors of either dialect are accepted and change nothing. */
 @Controller('v1/models')
 @ApiTags('Models')
 @ApiBearerAuth('api-key')
-@ApiHeader({ name: 'anthropic-version', required: false, description: 'Answers in the shape of Anthropic’s API.' })
+@ApiHeader({ name: ANTHROPIC_VERSION, required: false, description: 'Answers in the shape of Anthropic’s API.' })
 export class ModelsController {
-  constructor(
-    private readonly authenticator: ApiKeyAuthenticator,
-    private readonly upstreams: UpstreamDirectory,
-  ) {}
+  constructor(private readonly upstreams: UpstreamDirectory) {}
 
   @Get()
   @ApiOperation({ summary: 'Models this key may ask for' })
   @ApiOkResponse({ type: OpenAiModelList })
-  async list(@Headers() headers: CallerHeaders): Promise<Readonly<OpenAiModelList> | AnthropicModelList> {
-    const served = await this.served(await this.authenticate(headers));
-    if (headers['anthropic-version'] === undefined) return { object: 'list', data: served.map(openAiModel) };
+  async list(
+    @Caller() caller: Principal,
+    @Headers(ANTHROPIC_VERSION) anthropicVersion: string | undefined,
+  ): Promise<Readonly<OpenAiModelList> | AnthropicModelList> {
+    const served = await this.served(caller);
+    if (anthropicVersion === undefined) return { object: 'list', data: served.map(openAiModel) };
     return {
       data: served.map(anthropicModel),
       has_more: false,
@@ -73,31 +75,20 @@ export class ModelsController {
   @ApiParam({ name: 'path', description: 'Name of the model, slashes included.' })
   @ApiOkResponse({ type: OpenAiModel })
   async get(
-    @Headers() headers: CallerHeaders,
+    @Caller() caller: Principal,
+    @Headers(ANTHROPIC_VERSION) anthropicVersion: string | undefined,
     @Param() { '*': model }: { readonly '*': string },
   ): Promise<Readonly<OpenAiModel> | AnthropicModel> {
-    const served = await this.served(await this.authenticate(headers));
+    const served = await this.served(caller);
     const found = served.find((listed) => listed.model === model);
     if (!found) throw new RefusalError(refuse('MODEL_NOT_FOUND', { param: 'model', values: { model } }));
-    return headers['anthropic-version'] === undefined ? openAiModel(found) : anthropicModel(found);
-  }
-
-  private async authenticate(headers: CallerHeaders): Promise<Principal> {
-    const principal = await this.authenticator.authenticate(headers);
-    if (isRefusal(principal)) throw new RefusalError(principal);
-    return principal;
+    return anthropicVersion === undefined ? openAiModel(found) : anthropicModel(found);
   }
 
   private async served({ allowedModels }: Principal): Promise<readonly ListedModel[]> {
     const listed = await this.upstreams.listModels();
     return allowedModels === null ? listed : listed.filter(({ model }) => allowedModels.has(model));
   }
-}
-
-interface CallerHeaders {
-  readonly authorization?: string;
-  readonly 'x-api-key'?: string;
-  readonly 'anthropic-version'?: string;
 }
 
 function openAiModel({ model, sinceMs }: ListedModel): Readonly<OpenAiModel> {

@@ -304,6 +304,9 @@ CREATE TRIGGER upstream_changed AFTER INSERT OR DELETE OR UPDATE ON public.upstr
 CREATE OR REPLACE FUNCTION public.billing_admit(p_rows json)
  RETURNS TABLE(id uuid, status text)
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -333,6 +336,9 @@ end $function$
 CREATE OR REPLACE FUNCTION public.billing_end(p_rows json)
  RETURNS TABLE(id uuid, outcome text, tenant_id uuid, posted_nano_usd bigint, version bigint)
  LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
 #variable_conflict use_column
 declare
@@ -402,6 +408,9 @@ end $function$
 CREATE OR REPLACE FUNCTION public.billing_post_charges(p_rows charge_row[], p_won uuid[])
  RETURNS void
  LANGUAGE sql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
 AS $function$
   -- The wallet pays down to −(the credit limit frozen at the reserve); only what exceeds that goes to overrun. Charges of
   -- one tenant take their turn in the order of their ids; each leaves a version of its own.

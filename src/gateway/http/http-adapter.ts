@@ -1,13 +1,15 @@
 import type { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { refuse, type ErrorCode } from '../../kernel/errors';
+import type { ApiKeyAuthenticator } from '../../auth/api-key-authenticator';
+import { refuse, type ErrorCode, type Refusal } from '../../kernel/errors';
 import { newId } from '../../kernel/ids';
 import { BODY_LIMIT_BYTES, parseBodies } from '../../platform/http/body-parser';
 import type { Drain } from '../../platform/http/drain';
 import type { RouteBook } from '../../platform/http/route-book';
 import { localeOf } from '../../platform/i18n/render-message';
 import { renderOpenAiError } from '../openai-error';
+import { authenticateBeforeBody } from './caller';
 
 export interface SocketLimits {
   /** For a request's headers to arrive, counted from the connection or the end of the previous request. */
@@ -74,8 +76,18 @@ function isForOperators(url: string): boolean {
   return url.startsWith('/health') || url.startsWith('/metrics');
 }
 
+/** Every request below /v1 has a caller before its body is read. */
+export function authenticateCallers(adapter: FastifyAdapter, authenticator: ApiKeyAuthenticator): void {
+  authenticateBeforeBody(adapter.getInstance(), authenticator, (refusal, request, reply) => {
+    send(refusal, request, reply);
+  });
+}
+
 function sendRefusal(request: FastifyRequest, reply: FastifyReply, code: ErrorCode, reason?: string): void {
-  const refusal = refuse(code, reason === undefined ? {} : { values: { reason } });
+  send(refuse(code, reason === undefined ? {} : { values: { reason } }), request, reply);
+}
+
+function send(refusal: Refusal, request: FastifyRequest, reply: FastifyReply): void {
   const { status, headers, body } = renderOpenAiError(refusal, localeOf(request.headers['accept-language']), 0);
   void reply.status(status).headers(headers).send(body);
 }
