@@ -43,6 +43,7 @@ export class RedisQuotaStore implements QuotaStore {
 
   async reserve(request: HoldRequest): Promise<ReserveOutcome> {
     const { limits } = request;
+    if (request.isReadmission) await this.epochs.refresh();
     let nowMs = this.clock.nowMs();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const epoch = this.epochs.current;
