@@ -6,7 +6,7 @@ export interface Ending {
   readonly what: string;
   /**
    * patient: DISCONNECT_POLICY=drain, BROKEN_STREAM_POLICY=delivered, the deadlines of production. strict: cut and void.
-   * hasty: as patient, but 400 ms to the first byte and of silence, and 200 ms of drain.
+   * hasty: as patient, but 700 ms to the first byte and of silence, and 300 ms of drain.
    */
   readonly on: 'patient' | 'strict' | 'hasty';
   readonly isStream: boolean;
