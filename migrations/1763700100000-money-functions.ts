@@ -50,7 +50,7 @@ create type charge_row as (
   is_new boolean, is_commit boolean, type text, amount_nano_usd bigint,
   tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint,
   tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text,
-  upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text, arithmetic jsonb
+  upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text
 );
 comment on type charge_row is
   'One charge as the gateway sends it. The first group is frozen at the reserve; the second says how it ended. '
@@ -171,7 +171,7 @@ language sql ${INDEXES_ONLY} as $$
   -- The wallet pays down to −(the credit limit frozen at the reserve); only what exceeds that goes to overrun. Charges of
   -- one tenant take their turn in the order of their ids; each leaves a version of its own.
   with charged as (
-    select r.id, r.tenant_id, r.amount_nano_usd, w.id as wallet_id, o.id as overrun_id, r.arithmetic,
+    select r.id, r.tenant_id, r.amount_nano_usd, w.id as wallet_id, o.id as overrun_id,
       greatest(0, least(r.amount_nano_usd, w.posted_nano_usd + r.credit_limit_nano_usd
         - coalesce(sum(r.amount_nano_usd) over (partition by r.tenant_id order by r.id
             rows between unbounded preceding and 1 preceding), 0)))::bigint as wallet_part
@@ -194,6 +194,13 @@ language sql ${INDEXES_ONLY} as $$
     insert into ledger_transfer (kind, transaction_id, debit_account_id, credit_account_id, amount_nano_usd, debit_version)
     select 'charge', id, account_id, '00000000-0000-7000-8000-000000000001', amount, version from numbered)
   insert into request_billing_snapshot (transaction_id, tenant_id, arithmetic)
-  select id, tenant_id, arithmetic from charged where arithmetic is not null;
+  select b.id, b.tenant_id, jsonb_build_object(
+    'formula', 'ceil((sum(tokens * price) + per_request * 10^6) * multiplier / 10^12)',
+    'price_version', b.price_version, 'prices', b.prices, 'amount_nano_usd', b.amount_nano_usd::text,
+    'tokens', jsonb_build_object(
+      'input_uncached', b.tokens_input_uncached, 'input_cached', b.tokens_input_cached,
+      'cache_write', b.tokens_cache_write, 'output', b.tokens_output, 'reasoning', b.tokens_reasoning,
+      'audio', b.tokens_audio, 'image', b.tokens_image))
+  from billing_transaction b where b.id = any (p_won) and b.status = 'COMMITTED';
 $$;
 `;

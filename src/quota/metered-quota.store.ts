@@ -31,7 +31,17 @@ export class MeteredQuotaStore implements QuotaStore {
 
 function timed<T>(histogram: { observe(seconds: number): void }, work: Promise<T>): Promise<T> {
   const startedMs = performance.now();
-  return work.finally(() => {
+  const observe = (): void => {
     histogram.observe((performance.now() - startedMs) / 1000);
-  });
+  };
+  return work.then(
+    (result) => {
+      observe();
+      return result;
+    },
+    (error: unknown) => {
+      observe();
+      throw error;
+    },
+  );
 }

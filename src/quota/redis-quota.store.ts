@@ -1,4 +1,4 @@
-import { Inject, Injectable, Logger } from '@nestjs/common';
+import { Inject, Injectable } from '@nestjs/common';
 import { refuse, type Refusal } from '../kernel/errors';
 import { type NanoUsd, nanoUsd, subtractNanoUsd, toDecimalUsd } from '../kernel/money';
 import type { CalendarWindow } from '../kernel/windows';
@@ -25,7 +25,6 @@ const MAX_ROUNDS = 6;
 /** The quota authority while Redis is up: every reservation is one call of quota_deduct.lua. */
 @Injectable()
 export class RedisQuotaStore implements QuotaStore {
-  private readonly logger = new Logger(RedisQuotaStore.name);
   private readonly windows = new TenantWindows();
   /** Tenants this process has announced in its set, in the epoch they were announced in. */
   private announced = { epoch: 0n, tenants: new Set<string>() };
@@ -47,7 +46,7 @@ export class RedisQuotaStore implements QuotaStore {
     let nowMs = this.clock.nowMs();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const epoch = this.epochs.current;
-      await this.announce(limits.tenantId, epoch);
+      if (!this.isAnnounced(limits.tenantId, epoch)) await this.announce(limits.tenantId, epoch);
       const days = this.windows.around(nowMs, limits.timezone, 'day');
       const months = this.windows.around(nowMs, limits.timezone, 'month');
       const reply = await this.deduct(request, epoch, days, months);
@@ -81,14 +80,14 @@ export class RedisQuotaStore implements QuotaStore {
     await this.run('quota_release', tenantId, holdIds);
   }
 
-  private async deduct(
+  private deduct(
     request: HoldRequest,
     epoch: bigint,
     days: WindowPair,
     months: WindowPair,
   ): Promise<readonly string[]> {
     const { limits } = request;
-    const reply = await this.run('quota_deduct', limits.tenantId, [
+    return this.run('quota_deduct', limits.tenantId, [
       epoch.toString(),
       request.holdId,
       this.process.id,
@@ -100,8 +99,6 @@ export class RedisQuotaStore implements QuotaStore {
       ...months.argv,
       this.clock.offsetMs.toString(),
     ]);
-    if (typeof reply === 'number') throw new Error('quota_deduct answered a number');
-    return reply;
   }
 
   /** The hash carries another epoch than ours: it is old and must be rebuilt, or we are behind and must catch up. */
@@ -121,12 +118,15 @@ export class RedisQuotaStore implements QuotaStore {
    * reserve, so that no hold is ever without its trace.
    */
   private async announce(tenantId: string, epoch: bigint): Promise<void> {
-    if (!this.connection.isReady) throw new QuotaUnavailableError('Redis is away');
+    if (!this.connection.isReady) throw AWAY;
     if (this.announced.epoch !== epoch) this.announced = { epoch, tenants: new Set() };
     const { tenants } = this.announced;
-    if (tenants.has(tenantId)) return;
-    await this.guarded(() => this.connection.client.sadd(tenantsOfProcessKey(this.process.id), tenantId));
+    await this.connection.client.sadd(tenantsOfProcessKey(this.process.id), tenantId).catch(unanswered);
     tenants.add(tenantId);
+  }
+
+  private isAnnounced(tenantId: string, epoch: bigint): boolean {
+    return this.announced.epoch === epoch && this.announced.tenants.has(tenantId);
   }
 
   private admitted(
@@ -154,19 +154,21 @@ export class RedisQuotaStore implements QuotaStore {
     };
   }
 
-  private async run(script: string, tenantId: string, args: readonly string[]): Promise<ScriptReply> {
-    if (!this.connection.isReady) throw new QuotaUnavailableError('Redis is away');
-    return this.guarded(() => this.scripts.bind(script)(2, quotaKey(tenantId), holdsKey(tenantId), ...args));
+  /** Every reply but the counts of settle and release is an array. */
+  private run(script: 'quota_deduct', tenantId: string, args: readonly string[]): Promise<readonly string[]>;
+  private run(script: 'quota_settle' | 'quota_release', tenantId: string, args: readonly string[]): Promise<number>;
+  private run(script: string, tenantId: string, args: readonly string[]): Promise<ScriptReply> {
+    if (!this.connection.isReady) return Promise.reject(AWAY);
+    return this.scripts
+      .bind(script)(2, quotaKey(tenantId), holdsKey(tenantId), ...args)
+      .catch(unanswered);
   }
+}
 
-  private async guarded<T>(command: () => Promise<T>): Promise<T> {
-    try {
-      return await command();
-    } catch (error) {
-      this.logger.debug(`Redis did not answer: ${String(error)}`);
-      throw new QuotaUnavailableError('Redis did not answer', { cause: error });
-    }
-  }
+const AWAY = new QuotaUnavailableError('Redis is away');
+
+function unanswered(error: unknown): never {
+  throw new QuotaUnavailableError('Redis did not answer', { cause: error });
 }
 
 /** The window the script picked; a resend may name one that this caller did not send. */

@@ -13,12 +13,12 @@ interface LedgerInvariant {
 const TOKEN_PRICE_SUM = ['input_uncached', 'input_cached', 'cache_write', 'output', 'reasoning', 'audio', 'image']
   .map(
     (bucket) =>
-      `(s.arithmetic -> 'tokens' ->> 'tokens_${bucket}')::numeric * (s.arithmetic -> 'prices' ->> '${bucket}')::numeric`,
+      `(s.arithmetic -> 'tokens' ->> '${bucket}')::numeric * (s.arithmetic -> 'prices' ->> '${bucket}')::numeric`,
   )
   .join(' + ');
 
 const ROW_TOKENS_DIFFER = ['input_uncached', 'input_cached', 'cache_write', 'output', 'reasoning', 'audio', 'image']
-  .map((bucket) => `b.tokens_${bucket} <> (s.arithmetic -> 'tokens' ->> 'tokens_${bucket}')::numeric`)
+  .map((bucket) => `b.tokens_${bucket} <> (s.arithmetic -> 'tokens' ->> '${bucket}')::numeric`)
   .join(' or ');
 
 /** The invariants that Postgres alone can judge, each as a query for its violations. */

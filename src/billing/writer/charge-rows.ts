@@ -1,4 +1,4 @@
-import { costOf, type FrozenPrice, type TokenCounts, weightedTokens } from '../../catalogue/price';
+import { costOf, type FrozenPrice, type TokenCounts } from '../../catalogue/price';
 import { type NanoUsd, ZERO_NANO_USD } from '../../kernel/money';
 import type { FrozenCharge, Settlement, VoidReason } from '../charge';
 
@@ -43,7 +43,6 @@ export interface EndFields {
   readonly provider_name: string | null;
   readonly reason_code: string | null;
   readonly description: string | null;
-  readonly arithmetic: unknown;
 }
 
 /** A full charge_row where is_new, else the tenant, id and ending of a row that stands PENDING. */
@@ -98,7 +97,7 @@ export function admitRow(charge: FrozenCharge, processId: string): AdmitRow {
   };
 }
 
-/** Columns of a COMMITTED ending; the arithmetic is the immutable snapshot from which the amount can be computed again. */
+/** Columns of a COMMITTED ending; billing_end adds the immutable snapshot from which the amount can be computed again. */
 export function settleFields(price: FrozenPrice, settlement: Settlement): EndFields & { readonly amount: NanoUsd } {
   const { tokens, servedBy } = settlement;
   const amount = costOf(tokens, price);
@@ -115,14 +114,6 @@ export function settleFields(price: FrozenPrice, settlement: Settlement): EndFie
     provider_name: servedBy.providerName,
     reason_code: null,
     description: null,
-    arithmetic: {
-      formula: 'ceil((sum(tokens * price) + per_request * 10^6) * multiplier / 10^12)',
-      price_version: price.version,
-      prices: pricesJson(price),
-      tokens: tokenColumns(tokens),
-      sum_tokens_times_price: weightedTokens(tokens, price.perMillionTokens).toString(),
-      amount_nano_usd: amount.toString(),
-    },
   };
 }
 
@@ -139,7 +130,6 @@ export function voidFields(reason: VoidReason): EndFields {
     provider_name: reason.servedBy?.providerName ?? null,
     reason_code: reason.reasonCode,
     description: null,
-    arithmetic: null,
   };
 }
 

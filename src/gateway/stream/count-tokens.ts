@@ -38,10 +38,21 @@ const ESTIMATED_TOKENS_PER_CHUNK = 3;
 export class TokenCounter implements OnModuleDestroy {
   constructor(@Inject(TokenizerThread) private readonly tokenizer: TokenizerThread) {}
 
-  /** @param imageTokens of the prompt's images by the model's constant; used when the provider reports nothing */
-  async count(answer: CountableAnswer, prompt: CountablePrompt, imageTokens: number): Promise<CountedTokens> {
+  /**
+   * At once where the provider's report settles it.
+   * @param imageTokens of the prompt's images by the model's constant; used when the provider reports nothing
+   */
+  count(answer: CountableAnswer, prompt: CountablePrompt, imageTokens: number): CountedTokens | Promise<CountedTokens> {
+    const { usage, isUsageFinal } = answer;
+    return usage && isUsageFinal ? { tokens: usage, method: 'usage' } : this.tokenize(answer, prompt, imageTokens);
+  }
+
+  private async tokenize(
+    answer: CountableAnswer,
+    prompt: CountablePrompt,
+    imageTokens: number,
+  ): Promise<CountedTokens> {
     const { usage } = answer;
-    if (usage && answer.isUsageFinal) return { tokens: usage, method: 'usage' };
     const text = answer.text();
     const { texts, frameTokens } = promptText(prompt.body);
     const counts = text && (await this.tokenizer.count([text.output, text.reasoning, usage ? [] : texts]));

@@ -28,14 +28,11 @@ export class ScriptRegistry {
     const lua = readFileSync(join(findProjectRoot(), 'redis-scripts', `${name}.lua`), 'utf8');
     const sha = createHash('sha1').update(lua).digest('hex');
     const { client } = this.connection;
-    const script: BoundScript = async (numberOfKeys, ...rest) => {
-      try {
-        return (await client.evalsha(sha, numberOfKeys, ...rest)) as ScriptReply;
-      } catch (error) {
+    const script: BoundScript = (numberOfKeys, ...rest) =>
+      client.evalsha(sha, numberOfKeys, ...rest).catch((error: unknown) => {
         if (!(error instanceof Error) || !error.message.startsWith('NOSCRIPT')) throw error;
-        return (await client.eval(lua, numberOfKeys, ...rest)) as ScriptReply;
-      }
-    };
+        return client.eval(lua, numberOfKeys, ...rest);
+      }) as Promise<ScriptReply>;
     this.bound.set(name, script);
     return script;
   }

@@ -41,10 +41,18 @@ export class QuotaCheckStep implements WorkflowStep {
       profile,
       price,
     );
+    const { limits } = principal;
     const holdId = newId();
-    const outcome = await this.reserve(holdId, amount, context);
-    this.metrics.quotaCheckSeconds.observe((performance.now() - startedMs) / 1000);
-    if ('code' in outcome) return this.refused(outcome);
+    let outcome: ReserveOutcome;
+    try {
+      outcome = await this.store.reserve({ holdId, amount, limits });
+    } catch (error) {
+      if (!(error instanceof QuotaUnavailableError)) throw error;
+      this.charges.abandonReserve(limits.tenantId, holdId);
+      return this.refused(refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 }));
+    } finally {
+      this.metrics.quotaCheckSeconds.observe((performance.now() - startedMs) / 1000);
+    }
     if (!outcome.admitted) return this.refused(outcome.refusal);
     const { hold } = outcome;
     const charge = this.charges.begin(
@@ -78,21 +86,6 @@ export class QuotaCheckStep implements WorkflowStep {
     charge.void({ reasonCode: cause.code, endReason: 'failed' }).catch((error: unknown) => {
       this.logger.error({ msg: 'a charge could not be voided', traceId: context.request.traceId, err: error });
     });
-  }
-
-  private async reserve(
-    holdId: string,
-    amount: Parameters<QuotaStore['reserve']>[0]['amount'],
-    context: WorkflowContext,
-  ): Promise<ReserveOutcome | Refusal> {
-    const { limits } = context.request.principal;
-    try {
-      return await this.store.reserve({ holdId, amount, limits });
-    } catch (error) {
-      if (!(error instanceof QuotaUnavailableError)) throw error;
-      this.charges.abandonReserve(limits.tenantId, holdId);
-      return refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
-    }
   }
 
   private refused(refusal: Refusal): Refusal {

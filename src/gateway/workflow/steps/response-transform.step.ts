@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { refuse, type Refusal } from '../../../kernel/errors';
 import { Settings } from '../../../platform/config/settings';
 import { spliceModel } from '../../dialects/openai-chat/chat-completion';
-import { type CountableAnswer, TokenCounter } from '../../stream/count-tokens';
+import { type CountedTokens, TokenCounter } from '../../stream/count-tokens';
 import type { StreamEndReason } from '../../stream/stream-ending';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
@@ -18,11 +18,19 @@ export class ResponseTransformStep implements WorkflowStep {
     private readonly settings: Settings,
   ) {}
 
-  async execute(context: WorkflowContext): Promise<StepOutcome> {
+  execute(context: WorkflowContext): StepOutcome | Promise<StepOutcome> {
+    const { answer } = context.upstreamCall;
+    const { chat } = context.validation;
+    const countable = answer.kind === 'body' ? { ...answer.completion, isUsageFinal: true } : answer.ending.answer;
+    const counted = this.counter.count(countable, chat, chat.images * context.routing.profile.tokensPerImage);
+    if (!(counted instanceof Promise)) return this.transform(context, counted);
+    return counted.then((late) => this.transform(context, late));
+  }
+
+  private transform(context: WorkflowContext, counted: CountedTokens): StepOutcome {
     const { answer, servedBy } = context.upstreamCall;
     const { chat } = context.validation;
     if (answer.kind === 'body') {
-      const counted = await this.count(context, { ...answer.completion, isUsageFinal: true });
       const isAliased = servedBy.target.upstreamModel !== chat.model;
       context.responseTransform = {
         ...counted,
@@ -33,23 +41,16 @@ export class ResponseTransformStep implements WorkflowStep {
       };
       return undefined;
     }
-    const { ending } = answer;
-    const counted = await this.count(context, ending.answer);
-    const streamRefusal = refusalOfEnding(ending.reason);
-    const isBroken = ending.reason === 'upstream_broke' || ending.reason === 'upstream_error_event';
+    const { reason } = answer.ending;
+    const isBroken = reason === 'upstream_broke' || reason === 'upstream_error_event';
     context.responseTransform = {
       ...counted,
-      endReason: ending.reason,
+      endReason: reason,
       isFree: isBroken && this.settings.brokenStreamPolicy === 'void',
       body: undefined,
-      streamRefusal,
+      streamRefusal: refusalOfEnding(reason),
     };
     return undefined;
-  }
-
-  private count(context: WorkflowContext, answer: CountableAnswer): ReturnType<TokenCounter['count']> {
-    const { chat } = context.validation;
-    return this.counter.count(answer, chat, chat.images * context.routing.profile.tokensPerImage);
   }
 }
 

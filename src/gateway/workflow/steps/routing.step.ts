@@ -37,28 +37,43 @@ export class RoutingStep implements WorkflowStep {
     private readonly prices: PriceBook,
   ) {}
 
-  async execute(context: WorkflowContext): Promise<StepOutcome> {
+  /** At once where memory knows candidates and price, which is the rule. */
+  execute(context: WorkflowContext): StepOutcome | Promise<StepOutcome> {
     const { chat } = context.validation;
-    const { principal, receivedAtMs } = context.request;
-    const found = await this.find(chat.model, receivedAtMs);
+    const { receivedAtMs } = context.request;
+    const found = this.find(chat.model, receivedAtMs);
+    return found instanceof Promise ? found.then((late) => this.decide(context, late)) : this.decide(context, found);
+  }
+
+  private decide(context: WorkflowContext, found: Found | Refusal): StepOutcome {
     if ('code' in found) return found;
     const { candidates, price, profile } = found;
-    if (!price && principal.unknownPricePolicy === 'reject') {
-      return refuse('MODEL_NOT_PRICED', { param: 'model', values: { model: chat.model } });
+    const { model } = context.validation.chat;
+    if (!price && context.request.principal.unknownPricePolicy === 'reject') {
+      return refuse('MODEL_NOT_PRICED', { param: 'model', values: { model } });
     }
     context.routing = { candidates, price: price ?? FREE, profile };
     return undefined;
   }
 
-  /** From memory; where memory is not to be trusted and Postgres does not answer, a call cannot be priced: it may come again. */
-  private async find(model: string, atMs: number): Promise<Found | Refusal> {
+  private find(model: string, atMs: number): Found | Refusal | Promise<Found | Refusal> {
+    const candidates = this.router.plan(model);
+    const price = this.prices.priceOf(model, atMs);
+    const profile = this.prices.profileOf(model);
+    if (candidates instanceof Promise || price instanceof Promise || profile instanceof Promise) {
+      return this.awaited(Promise.all([candidates, price, profile]));
+    }
+    return 'code' in candidates ? candidates : { candidates, price, profile };
+  }
+
+  /** Where memory is not to be trusted and Postgres does not answer, a call cannot be priced: it may come again. */
+  private async awaited(
+    lookUps: Promise<[Found['candidates'] | Refusal, Found['price'], Found['profile']]>,
+  ): Promise<Found | Refusal> {
     try {
-      const candidates = await this.router.plan(model);
-      if ('code' in candidates) return candidates;
-      const price = await this.prices.priceOf(model, atMs);
-      const profile = await this.prices.profileOf(model);
+      const [candidates, price, profile] = await lookUps;
       this.isFailing = false;
-      return { candidates, price, profile };
+      return 'code' in candidates ? candidates : { candidates, price, profile };
     } catch (error) {
       // Once until a look-up succeeds again: an outage must not write a line for each refused call.
       if (!this.isFailing) this.logger.error({ msg: 'upstreams and prices cannot be looked up', err: error });
