@@ -1,9 +1,10 @@
 import { floorOfId, floorOfTime, isUuid, newId } from './ids';
 
 describe('ids', () => {
-  it('are distinct UUIDv7, also over several refills of the random pool', () => {
+  it('are distinct UUIDv7 in the order they were made, also over several refills of the random pool', () => {
     const ids = Array.from({ length: 2_000 }, newId);
     expect(new Set(ids).size).toBe(ids.length);
+    expect(ids.toSorted()).toEqual(ids);
     for (const id of ids) expect(id).toMatch(/^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   });
 

@@ -6,8 +6,13 @@ const BYTES_OF_AN_ID = 16;
 const IDS_AT_ONCE = 256;
 const pool = new Uint8Array(BYTES_OF_AN_ID * IDS_AT_ONCE);
 let nextByte = pool.length;
+let lastMs = 0;
+let sequence = 0;
 
-/** Time-ordered UUIDv7: ids made in a later millisecond sort later, so a time range is an id range (see floorOfTime). */
+/**
+ * Time-ordered UUIDv7: of one process' ids, one made later sorts later, also within a millisecond and when the clock is
+ * set back; across processes a time range is an id range (see floorOfTime).
+ */
 export function newId(): string {
   if (nextByte === pool.length) {
     randomFillSync(pool);
@@ -15,7 +20,15 @@ export function newId(): string {
   }
   const random = pool.subarray(nextByte, nextByte + BYTES_OF_AN_ID);
   nextByte += BYTES_OF_AN_ID;
-  return v7({ random });
+  const nowMs = Date.now();
+  if (nowMs > lastMs) {
+    lastMs = nowMs;
+    // The upper half stays free to count in.
+    sequence = new DataView(random.buffer, random.byteOffset).getUint32(0) >>> 1;
+  } else {
+    sequence += 1;
+  }
+  return v7({ random, msecs: lastMs, seq: sequence });
 }
 
 /** Smallest UUIDv7 of a millisecond: rows made at or after `timeMs` have an id ≥ this. */
