@@ -269,6 +269,76 @@ describe('a request that cannot be used', () => {
     if (status === 405) expect(answer.headers.allow).toMatch(/GET|POST/);
   });
 
+  it.each<[string, string, object, string | null]>([
+    ['a field that does not exist', 'tenants', { name: 'x', role: 'owner' }, 'role'],
+    ['a balance that is set, not posted', 'tenants', { name: 'x', posted_nano_usd: '1' }, 'posted_nano_usd'],
+    ['money as a JSON number', 'tenants', { name: 'x', initial_balance_usd: 10 }, 'initial_balance_usd'],
+    ['money with an exponent', 'tenants', { name: 'x', initial_balance_usd: '1e9' }, 'initial_balance_usd'],
+    [
+      'money finer than a nano-dollar',
+      'tenants',
+      { name: 'x', initial_balance_usd: '0.0000000001' },
+      'initial_balance_usd',
+    ],
+    ['money that a double cannot hold', 'tenants', { name: 'x', credit_limit_usd: '9000001' }, 'credit_limit_usd'],
+    ['negative money', 'tenants', { name: 'x', initial_balance_usd: '-1' }, 'initial_balance_usd'],
+    ['half a quota', 'tenants', { name: 'x', daily_quota: 1.5 }, 'daily_quota'],
+    ['a zone that is none', 'tenants', { name: 'x', timezone: 'Mars/Olympus' }, 'timezone'],
+    ['a name with a NUL', 'tenants', { name: 'a\u0000b' }, 'name'],
+    [
+      'a price as a JSON number',
+      'prices',
+      { model: 'x', input_usd_per_mtok: 1, output_usd_per_mtok: '1' },
+      'input_usd_per_mtok',
+    ],
+    [
+      'a negative price',
+      'prices',
+      { model: 'x', input_usd_per_mtok: '-1', output_usd_per_mtok: '1' },
+      'input_usd_per_mtok',
+    ],
+    [
+      'an address that is no URL',
+      'providers',
+      { name: 'x', kind: 'openai', base_url: 'nowhere', api_key: 'k' },
+      'base_url',
+    ],
+    [
+      'an address that is a file',
+      'providers',
+      { name: 'x', kind: 'openai', base_url: 'file:///etc/passwd', api_key: 'k' },
+      'base_url',
+    ],
+    ['an id that is none', 'upstreams', { provider_id: 'x', model: 'm', upstream_model: 'm' }, 'provider_id'],
+  ])('is refused by the control plane naming the field: %s', async (_, path, body, param) => {
+    const answer = await send(gateway.url, {
+      path: `/admin/v1/${path}`,
+      headers: { authorization: `Bearer ${gateway.adminToken}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    expectRefused(answer, invalid(param));
+  });
+
+  it('is refused by the control plane without its token, whatever else it brings', async () => {
+    const wrong: Readonly<Record<string, string>>[] = [
+      {},
+      { authorization: `Bearer ${paid.key}` },
+      { authorization: `Bearer ${gateway.adminToken.slice(1)}` },
+      { 'x-api-key': gateway.adminToken },
+      { cookie: `token=${gateway.adminToken}` },
+    ];
+    for (const headers of wrong) {
+      for (const [method, path] of [
+        ['GET', '/admin/v1/tenants'],
+        ['POST', '/admin/v1/tenants'],
+        ['GET', '/metrics'],
+      ]) {
+        const answer = await send(gateway.url, { method, path, headers } as RawRequest);
+        expectRefused(answer, { status: 401, code: 'ADMIN_TOKEN_INVALID', type: 'authentication_error' });
+      }
+    }
+  });
+
   it('leaves the process, the ledger and the request log whole', async () => {
     const answer = await send(gateway.url, { method: 'GET', path: '/health/ready' });
     expect(answer.status).toBe(200);
