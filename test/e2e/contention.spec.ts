@@ -1,7 +1,8 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import { type AdminAccess } from '../factories/admin-client';
 import type { PaidModel } from '../factories/paid-model';
 import { ClientLog, type ClientRecord, errorOf } from '../support/client-log';
-import { ALL_HOLD, invariantsOf, MoneyStage } from '../support/money-stage';
+import { ALL_HOLD, invariantsOf, MoneyStage, until } from '../support/money-stage';
 import type { TestGateway } from '../support/test-gateway';
 import { compareLogs, type KnownPrice, readLedger } from '../support/three-logs';
 
@@ -65,6 +66,53 @@ describe('a thousand calls at once against two gateways', () => {
     expect(refused?.headers['x-should-retry']).toBe('false');
     await expectLogsAgree(paid, records, BY_THE_CALL_PRICE);
   }, 90_000);
+
+  it.each<[string, (stage: MoneyStage) => Promise<unknown>]>([
+    ['emptied', (on) => on.withRedis((redis) => redis.flushall())],
+    ['killed and started again', (on) => on.redis.kill9().then(() => on.redis.restart())],
+  ])(
+    'never lets more pass than the money is for while Redis is %s',
+    async (_, fault) => {
+      const [first] = gateways;
+      const paid = await stage.paidModel(first, {
+        model: 'by-the-call',
+        price: BY_THE_CALL,
+        tenant: { initial_balance_usd: '0.1', daily_quota: null, monthly_quota: null },
+      });
+      // Slow answers: many holds are open at every moment.
+      const state = { isOver: false };
+      const faults = (async () => {
+        while (!state.isOver) {
+          await fault(stage);
+          await delay(50);
+        }
+      })();
+      const records: ClientRecord[] = [];
+      try {
+        for (let round = 0; round < 4; round += 1) {
+          records.push(...(await storm(paid, CALLS / 4, { x_simulate: { headersDelayMs: 100 } })));
+        }
+      } finally {
+        state.isOver = true;
+        await faults;
+      }
+      // Whoever was turned away during the fault comes again.
+      records.push(...(await storm(paid, CALLS / 4)));
+      await until(
+        async () => {
+          records.push(...(await storm(paid, 10)));
+          return (await stage.posted(paid.tenantId)).wallet === 0n;
+        },
+        20_000,
+        () => 'the money was not used up',
+      );
+      expect(records.filter(({ outcome }) => outcome === 'answered')).toHaveLength(AFFORDABLE);
+      expect(records.filter(({ status }) => status !== 200 && status !== 402 && status !== 503)).toEqual([]);
+      expect(await stage.posted(paid.tenantId)).toEqual({ wallet: 0n, overrun: 0n });
+      await expectLogsAgree(paid, records, BY_THE_CALL_PRICE);
+    },
+    90_000,
+  );
 
   it('lets exactly 100 pass where the daily quota is 100, and says when the next may', async () => {
     const [first] = gateways;
