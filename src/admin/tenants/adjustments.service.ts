@@ -1,8 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { DataSource } from 'typeorm';
+import type { PoolClient } from 'pg';
+import { DataSource, type EntityManager } from 'typeorm';
 import { type Adjustment, LedgerService, type PostedAdjustment } from '../../billing/ledger/ledger.service';
-import { type NanoUsd, toDecimalUsd } from '../../kernel/money';
+import { toDecimalUsd } from '../../kernel/money';
 import { audit } from '../audit/audit-trail';
+import { moneyTransaction } from '../audit/money-transaction';
 import { invalid } from '../refusals';
 import { amountOf } from '../validation/is-usd.decorator';
 import type { AdjustmentDto, CreateAdjustmentDto } from './tenant.dto';
@@ -27,8 +29,7 @@ export class AdjustmentsService {
       throw invalid('Idempotency-Key', 'the header must be sent: 1 to 255 printable characters without blanks');
     }
     const amount = amountOf(dto.amount_usd);
-    if (amount === 0n) throw invalid('amount_usd', 'must not be zero');
-    const posted = await this.post({
+    const adjustment = {
       tenantId,
       amount,
       reasonCode: dto.reason_code,
@@ -36,7 +37,11 @@ export class AdjustmentsService {
       // Apart from the keys the product makes itself.
       idempotencyKey: `admin:${idempotencyKey}`,
       actor,
-    });
+    };
+    const posted = await moneyTransaction(this.dataSource, (manager, client) =>
+      this.postAudited(manager, client, adjustment),
+    );
+    this.ledger.project(tenantId, posted);
     return {
       id: posted.transactionId,
       object: 'adjustment',
@@ -47,9 +52,13 @@ export class AdjustmentsService {
     };
   }
 
-  /** Once in a tenant's life. */
-  async postInitialBalance(tenantId: string, amount: NanoUsd, actor: string): Promise<void> {
-    await this.post({
+  /** Once in a tenant's life, in the transaction that makes the tenant; `ledger.project` follows its commit. */
+  postInitialBalance(
+    manager: EntityManager,
+    client: PoolClient,
+    { tenantId, amount, actor }: Pick<Adjustment, 'tenantId' | 'amount' | 'actor'>,
+  ): Promise<PostedAdjustment> {
+    return this.postAudited(manager, client, {
       tenantId,
       amount,
       reasonCode: 'INITIAL_BALANCE',
@@ -59,32 +68,26 @@ export class AdjustmentsService {
     });
   }
 
-  private async post(adjustment: Adjustment): Promise<PostedAdjustment> {
-    const posted = await this.ledger.adjust(adjustment);
-    await this.auditOnce(adjustment, posted.transactionId);
-    return posted;
-  }
-
-  /**
-   * The ledger posts in a transaction of its own, so the audit row follows it. Were it lost in between, the repeat with
-   * the same Idempotency-Key writes it; a repeat that finds it writes nothing. The posting itself names the actor, too.
-   */
-  private async auditOnce(adjustment: Adjustment, transactionId: string): Promise<void> {
-    await this.dataSource.transaction(async (manager) => {
-      await manager.query(`select pg_advisory_xact_lock(hashtextextended($1, 0))`, [transactionId]);
-      const after = {
-        transaction_id: transactionId,
+  /** The posting and its audit row: both stand or neither does. A repeat finds both and writes nothing. */
+  private async postAudited(
+    manager: EntityManager,
+    client: PoolClient,
+    adjustment: Adjustment,
+  ): Promise<PostedAdjustment> {
+    const posted = await this.ledger.post(client, adjustment);
+    if (posted.isRepeat) return posted;
+    await audit(manager, {
+      actor: adjustment.actor,
+      action: 'adjust',
+      entity: 'tenant',
+      entityId: adjustment.tenantId,
+      after: {
+        transaction_id: posted.transactionId,
         amount_usd: toDecimalUsd(adjustment.amount),
         reason_code: adjustment.reasonCode,
         description: adjustment.description,
-      };
-      const found: unknown[] = await manager.query(
-        `select 1 from audit_log where entity = 'tenant' and entity_id = $1 and after ->> 'transaction_id' = $2 limit 1`,
-        [adjustment.tenantId, transactionId],
-      );
-      if (found.length > 0) return;
-      const { actor, tenantId } = adjustment;
-      await audit(manager, { actor, action: 'adjust', entity: 'tenant', entityId: tenantId, after });
+      },
     });
+    return posted;
   }
 }

@@ -4,10 +4,12 @@ import { ApiKeyAuthenticator } from '../../auth/api-key-authenticator';
 import { Tenant } from '../../auth/tenant.entity';
 import { LedgerAccount } from '../../billing/entities/ledger-account.entity';
 import { type TenantBalance, TenantBalances } from '../../billing/entities/tenant-balances';
+import { LedgerService } from '../../billing/ledger/ledger.service';
 import { newId } from '../../kernel/ids';
 import { addNanoUsd, MAX_TENANT_NANO_USD, type NanoUsd, toDecimalUsd, ZERO_NANO_USD } from '../../kernel/money';
 import { Settings } from '../../platform/config/settings';
 import { audit } from '../audit/audit-trail';
+import { moneyTransaction } from '../audit/money-transaction';
 import { type Page, pageOf } from '../paging/page';
 import { conflict, invalid, notFound } from '../refusals';
 import { amountOf } from '../validation/is-usd.decorator';
@@ -25,17 +27,18 @@ export class TenantsService {
     private readonly dataSource: DataSource,
     private readonly balances: TenantBalances,
     private readonly adjustments: AdjustmentsService,
+    private readonly ledger: LedgerService,
     private readonly authenticator: ApiKeyAuthenticator,
     private readonly settings: Settings,
   ) {}
 
-  /** The tenant stands with its accounts before the initial balance is posted: a tenant without one is whole, too. */
+  /** Tenant, accounts, initial balance and audit rows: all stand or none does. */
   async create(dto: CreateTenantDto, actor: string): Promise<Readonly<TenantDto>> {
     const initialBalance = amountOf(dto.initial_balance_usd ?? '0');
     const creditLimit = amountOf(dto.credit_limit_usd ?? '0');
     if (addNanoUsd(initialBalance, creditLimit) > MAX_TENANT_NANO_USD) throw beyondBound('initial_balance_usd');
     const tenant = this.newTenant(dto);
-    await this.dataSource.transaction(async (manager) => {
+    const posted = await moneyTransaction(this.dataSource, async (manager, client) => {
       await manager.insert(Tenant, tenant);
       await manager.insert(LedgerAccount, [
         account(tenant.id, 'wallet', creditLimit),
@@ -48,8 +51,11 @@ export class TenantsService {
         entityId: tenant.id,
         after: auditedTenant(tenant, toDecimalUsd(creditLimit)),
       });
+      if (initialBalance === 0n) return undefined;
+      const initial = { tenantId: tenant.id, amount: initialBalance, actor };
+      return this.adjustments.postInitialBalance(manager, client, initial);
     });
-    if (initialBalance > 0n) await this.adjustments.postInitialBalance(tenant.id, initialBalance, actor);
+    if (posted) this.ledger.project(tenant.id, posted);
     return this.get(tenant.id);
   }
 
@@ -107,7 +113,7 @@ export class TenantsService {
     action: 'update' | 'close',
     work: (manager: EntityManager, tenant: Tenant, wallet: LedgerAccount) => void | Promise<void>,
   ): Promise<void> {
-    await this.dataSource.transaction(async (manager) => {
+    await moneyTransaction(this.dataSource, async (manager) => {
       const lock = { mode: 'pessimistic_write' } as const;
       const tenant = await manager.findOne(Tenant, { where: { id }, lock });
       const wallet = await manager.findOne(LedgerAccount, { where: { tenantId: id, name: 'wallet' }, lock });

@@ -3,7 +3,7 @@ import type { Pool, PoolClient } from 'pg';
 import { v5 } from 'uuid';
 import { refuse, RefusalError } from '../../kernel/errors';
 import { newId } from '../../kernel/ids';
-import { MAX_TENANT_NANO_USD, type NanoUsd, nanoUsd, toDecimalUsd } from '../../kernel/money';
+import { MAX_TENANT_NANO_USD, type NanoUsd, nanoUsd } from '../../kernel/money';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { withTransaction } from '../../platform/database/with-transaction';
 import { ProjectionQueue } from '../settlement/projection-queue';
@@ -24,6 +24,8 @@ export interface PostedAdjustment {
   readonly transactionId: string;
   readonly posted: NanoUsd;
   readonly version: bigint;
+  /** An earlier posting answered: nothing was written. Balance and version are those of now. */
+  readonly isRepeat: boolean;
 }
 
 interface Account {
@@ -45,25 +47,28 @@ export class LedgerService {
     private readonly projection: ProjectionQueue,
   ) {}
 
-  /**
-   * Credits or debits a wallet against the house's `adjustment` account. A credit first repays what is in overrun.
-   * Throws RefusalError: INVALID_REQUEST (zero, or beyond ±9,000,000 USD), NOT_FOUND, CONFLICT (the key was used for
-   * another amount).
-   */
+  /** `post` in a transaction of its own, tried again where Postgres takes it back, and projected. */
   async adjust(adjustment: Adjustment): Promise<PostedAdjustment> {
-    if (adjustment.amount === 0n) throw new RefusalError(refuse('INVALID_REQUEST', { param: 'amount_usd' }));
-    const posted = await withTransaction(this.pool, (client) => this.adjustIn(client, adjustment));
-    // The hold id is the transaction's own: no hold has it, so only posted balance and version are projected.
-    this.projection.settle(adjustment.tenantId, posted.transactionId, posted);
+    const posted = await withTransaction(this.pool, (client) => this.post(client, adjustment));
+    this.project(adjustment.tenantId, posted);
     return posted;
   }
 
-  private async adjustIn(client: PoolClient, adjustment: Adjustment): Promise<PostedAdjustment> {
+  /**
+   * Credits or debits a wallet against the house's `adjustment` account, in the caller's transaction. A credit first
+   * repays what is in overrun. The tenant's accounts stay locked until that transaction ends; once it is committed, and
+   * only then, the caller must call `project`.
+   * Throws RefusalError: INVALID_REQUEST (zero, or beyond ±9,000,000 USD), NOT_FOUND, CONFLICT (the key was used for
+   * another amount).
+   */
+  async post(client: PoolClient, adjustment: Adjustment): Promise<PostedAdjustment> {
+    if (adjustment.amount === 0n) throw refusedAmount('must not be zero');
     const { wallet, overrun } = await lockAccounts(client, adjustment.tenantId);
     const traceId = v5(`${adjustment.tenantId}:${adjustment.idempotencyKey}`, ADJUSTMENT_NAMESPACE);
     const repeated = await findRepeat(client, adjustment, traceId);
     if (repeated !== undefined) {
-      return { transactionId: repeated, posted: nanoUsd(wallet.posted_nano_usd), version: BigInt(wallet.version) };
+      const posted = nanoUsd(wallet.posted_nano_usd);
+      return { transactionId: repeated, posted, version: BigInt(wallet.version), isRepeat: true };
     }
     const owed = -BigInt(overrun.posted_nano_usd);
     const repaid = adjustment.amount > 0n ? smaller(owed, adjustment.amount) : 0n;
@@ -79,7 +84,13 @@ export class LedgerService {
     if (repaid > 0n) await book.transfer('overrun_repayment', wallet, overrun, repaid);
     const balance = await book.post(wallet);
     if (repaid > 0n) await book.post(overrun);
-    return { transactionId, ...balance };
+    return { transactionId, ...balance, isRepeat: false };
+  }
+
+  /** Tells the projection of a posting that is committed; twice is harmless. */
+  project(tenantId: string, posted: PostedAdjustment): void {
+    // The hold id is the transaction's own: no hold has it, so only posted balance and version are projected.
+    this.projection.settle(tenantId, posted.transactionId, posted);
   }
 }
 
@@ -149,7 +160,7 @@ async function lockAccounts(client: PoolClient, tenantId: string): Promise<{ wal
   );
   const wallet = rows.find((account) => account.name === 'wallet');
   const overrun = rows.find((account) => account.name === 'overrun');
-  if (!wallet || !overrun) throw new RefusalError(refuse('NOT_FOUND', { param: 'tenant_id' }));
+  if (!wallet || !overrun) throw new RefusalError(refuse('NOT_FOUND', { values: { what: 'tenant' } }));
   return { wallet, overrun };
 }
 
@@ -161,7 +172,8 @@ async function findRepeat(client: PoolClient, adjustment: Adjustment, traceId: s
   const [found] = rows;
   if (!found) return undefined;
   if (BigInt(found.amount_nano_usd) !== adjustment.amount) {
-    throw new RefusalError(refuse('CONFLICT', { param: 'Idempotency-Key' }));
+    const reason = 'the key was used for another amount';
+    throw new RefusalError(refuse('CONFLICT', { param: 'Idempotency-Key', values: { reason } }));
   }
   return found.id;
 }
@@ -191,10 +203,12 @@ function assertWithinBound(wallet: Account, change: bigint): void {
   const after = BigInt(wallet.posted_nano_usd) + change;
   const magnitude = (after < 0n ? -after : after) + BigInt(wallet.credit_limit_nano_usd);
   if (magnitude > MAX_TENANT_NANO_USD) {
-    throw new RefusalError(
-      refuse('INVALID_REQUEST', { param: 'amount_usd', values: { limit: toDecimalUsd(MAX_TENANT_NANO_USD) } }),
-    );
+    throw refusedAmount('posted balance and credit limit together must stay within ±9,000,000 USD');
   }
+}
+
+function refusedAmount(reason: string): RefusalError {
+  return new RefusalError(refuse('INVALID_REQUEST', { param: 'amount_usd', values: { reason } }));
 }
 
 function smaller(a: bigint, b: bigint): bigint {

@@ -24,14 +24,22 @@ export interface TransactionOptions {
  *
  * A connection that breaks during COMMIT leaves it unknown whether it happened: that error is thrown, never retried.
  */
-export async function withTransaction<T>(
+export function withTransaction<T>(
   pool: Pool,
   work: (client: PoolClient) => Promise<T>,
+  options: TransactionOptions = {},
+): Promise<T> {
+  return retryTransaction(() => runOnce(pool, work), options);
+}
+
+/** The same for a transaction that somebody else begins and ends: `transact` is one whole transaction. */
+export async function retryTransaction<T>(
+  transact: () => Promise<T>,
   { attempts = 5 }: TransactionOptions = {},
 ): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     try {
-      return await runOnce(pool, work);
+      return await transact();
     } catch (error) {
       if (attempt >= attempts || !RETRYABLE.has(sqlStateOf(error) ?? '')) throw error;
     }
