@@ -1,3 +1,4 @@
+import { PartialType } from '@nestjs/swagger';
 import {
   ArrayMaxSize,
   ArrayMinSize,
@@ -9,7 +10,7 @@ import {
   Length,
   Matches,
 } from 'class-validator';
-import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
+import { CHANGES, IsGivenName } from '../validation/fields.decorator';
 
 /** A time without a zone would mean another instant on another machine. */
 const NAMES_ITS_ZONE = /(Z|[+-]\d{2}:?\d{2})$/;
@@ -18,7 +19,7 @@ export class CreateApiKeyDto {
   @IsGivenName()
   name!: string;
 
-  /** Models this key may ask for; left out or null: every model. */
+  /** Models this key may ask for; null, as in a new key unless given: every model. */
   @IsOptional()
   @ArrayMinSize(1)
   @ArrayMaxSize(200)
@@ -28,7 +29,7 @@ export class CreateApiKeyDto {
   @IsArray()
   allowed_models?: string[] | null;
 
-  /** RFC 3339 with zone, such as `2027-01-01T00:00:00Z`; left out or null: never. */
+  /** RFC 3339 with zone, such as `2027-01-01T00:00:00Z`; null, as in a new key unless given: never. */
   @IsOptional()
   @Matches(NAMES_ITS_ZONE, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' })
   @IsISO8601({ strict: true })
@@ -36,27 +37,7 @@ export class CreateApiKeyDto {
 }
 
 /** Only what is named changes. */
-export class UpdateApiKeyDto {
-  @MayBeAbsent()
-  @IsGivenName()
-  name?: string;
-
-  /** Models this key may ask for; null: every model. */
-  @IsOptional()
-  @ArrayMinSize(1)
-  @ArrayMaxSize(200)
-  @ArrayUnique()
-  @Length(1, 200, { each: true })
-  @IsString({ each: true })
-  @IsArray()
-  allowed_models?: string[] | null;
-
-  /** RFC 3339 with zone, such as `2027-01-01T00:00:00Z`; null: never. */
-  @IsOptional()
-  @Matches(NAMES_ITS_ZONE, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' })
-  @IsISO8601({ strict: true })
-  expires_at?: string | null;
-}
+export class UpdateApiKeyDto extends PartialType(CreateApiKeyDto, CHANGES) {}
 
 export class ApiKeyDto {
   id!: string;

@@ -1,9 +1,10 @@
+import { OmitType, PartialType } from '@nestjs/swagger';
 import { IsIn, IsInt, IsOptional, IsString, Length, Matches, Max, Min } from 'class-validator';
 import type { UnknownPricePolicy } from '../../auth/principal';
 import type { TenantStatus } from '../../auth/tenant.entity';
 import { IsTimeZone } from '../../platform/config/is-time-zone.decorator';
 import { PageQuery } from '../paging/page-query.dto';
-import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
+import { CHANGES, IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
 import { IsUsd } from '../validation/is-usd.decorator';
 
 /** Far above any real quota, far below what a double counts exactly. */
@@ -49,44 +50,11 @@ export class CreateTenantDto {
 }
 
 /** Only what is named changes. */
-export class UpdateTenantDto {
-  @MayBeAbsent()
-  @IsGivenName()
-  name?: string;
-
+export class UpdateTenantDto extends PartialType(OmitType(CreateTenantDto, ['initial_balance_usd']), CHANGES) {
   /** A suspended tenant's keys are refused. Closing is DELETE. */
   @MayBeAbsent()
   @IsIn(['active', 'suspended'])
   status?: 'active' | 'suspended';
-
-  /** Decimal USD string: how far below zero the wallet may go. */
-  @MayBeAbsent()
-  @IsUsd({ mayBeNegative: false })
-  credit_limit_usd?: string;
-
-  /** Requests a calendar day in the tenant's zone; null is unlimited. */
-  @IsOptional()
-  @Min(0)
-  @Max(MAX_QUOTA)
-  @IsInt()
-  daily_quota?: number | null;
-
-  /** Requests a calendar month in the tenant's zone; null is unlimited. */
-  @IsOptional()
-  @Min(0)
-  @Max(MAX_QUOTA)
-  @IsInt()
-  monthly_quota?: number | null;
-
-  /** IANA zone whose calendar the quotas follow, such as `Asia/Shanghai`. */
-  @MayBeAbsent()
-  @IsTimeZone()
-  timezone?: string;
-
-  /** Calls to a model without a price: refused, or served free. */
-  @MayBeAbsent()
-  @IsIn(['reject', 'free'])
-  unknown_price_policy?: UnknownPricePolicy;
 }
 
 export class TenantQuery extends PageQuery {

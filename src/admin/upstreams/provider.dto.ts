@@ -1,6 +1,7 @@
+import { OmitType, PartialType } from '@nestjs/swagger';
 import { IsIn, IsString, Length, Matches } from 'class-validator';
 import type { ProviderKind } from '../../upstreams/upstream.port';
-import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
+import { CHANGES, IsGivenName } from '../validation/fields.decorator';
 
 /** It travels in a header. */
 const HEADER_SAFE = /^[\x21-\x7e]+$/;
@@ -26,24 +27,7 @@ export class CreateProviderDto {
 }
 
 /** Only what is named changes. */
-export class UpdateProviderDto {
-  @MayBeAbsent()
-  @IsGivenName()
-  name?: string;
-
-  /** Such as `https://api.openai.com/v1`. */
-  @MayBeAbsent()
-  @Length(1, 2048)
-  @IsString()
-  base_url?: string;
-
-  /** Stored encrypted; never shown again. */
-  @MayBeAbsent()
-  @Length(1, 1024)
-  @Matches(HEADER_SAFE, HEADER_SAFE_MESSAGE)
-  @IsString()
-  api_key?: string;
-}
+export class UpdateProviderDto extends PartialType(OmitType(CreateProviderDto, ['kind']), CHANGES) {}
 
 /** Its key is never shown. */
 export class ProviderDto {

@@ -1,6 +1,7 @@
+import { OmitType, PartialType } from '@nestjs/swagger';
 import { IsBoolean, IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
 import { PageQuery } from '../paging/page-query.dto';
-import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
+import { CHANGES, IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
 import { IsUsdPrice } from '../validation/is-usd.decorator';
 
 const MAX_PRIORITY = 1_000_000;
@@ -61,55 +62,10 @@ export class CreateUpstreamDto {
 }
 
 /** Only what is named changes. */
-export class UpdateUpstreamDto {
+export class UpdateUpstreamDto extends PartialType(OmitType(CreateUpstreamDto, ['provider_id', 'name']), CHANGES) {
   @MayBeAbsent()
   @IsGivenName()
   name?: string;
-
-  /** What clients ask for, and what is priced. */
-  @MayBeAbsent()
-  @IsGivenName()
-  model?: string;
-
-  /** The provider's own name of the model. */
-  @MayBeAbsent()
-  @IsGivenName()
-  upstream_model?: string;
-
-  /** Upstreams with the lowest number are tried first. */
-  @MayBeAbsent()
-  @Min(-MAX_PRIORITY)
-  @Max(MAX_PRIORITY)
-  @IsInt()
-  priority?: number;
-
-  /** Share of the calls among upstreams of one priority; 0: only when no other is left. */
-  @MayBeAbsent()
-  @Min(0)
-  @Max(MAX_WEIGHT)
-  @IsInt()
-  weight?: number;
-
-  /** How long it may take to its first byte, milliseconds; null: the gateway's own limit. */
-  @IsOptional()
-  @Min(1)
-  @Max(MAX_TIMEOUT_MS)
-  @IsInt()
-  timeout_ms?: number | null;
-
-  @MayBeAbsent()
-  @IsBoolean()
-  enabled?: boolean;
-
-  /** What the provider charges us: decimal USD string per million tokens. */
-  @MayBeAbsent()
-  @IsUsdPrice()
-  cost_input_usd_per_mtok?: string;
-
-  /** What the provider charges us: decimal USD string per million tokens. */
-  @MayBeAbsent()
-  @IsUsdPrice()
-  cost_output_usd_per_mtok?: string;
 }
 
 export class UpstreamQuery extends PageQuery {

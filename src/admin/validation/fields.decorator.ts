@@ -6,6 +6,9 @@ export function MayBeAbsent(): PropertyDecorator {
   return ValidateIf((_, value: unknown) => value !== undefined);
 }
 
+/** For PartialType, which then treats every field as MayBeAbsent does. */
+export const CHANGES = { skipNullProperties: false } as const;
+
 /** A name people give: 1–200 characters, no control characters, no blank at either end. */
 export function IsGivenName(): PropertyDecorator {
   return applyDecorators(
