@@ -103,12 +103,17 @@ describe('a gateway that is killed while it streams, beside one that lives', () 
   }, 60_000);
 
   /**
-   * Fifty clients call without a pause; the process is killed when they have received a seeded number of bytes.
-   * Resolves with the number of whole answers.
+   * Fifty clients call without a pause; the process is killed in the turn in which they have received a seeded number of
+   * bytes, or of terminal frames: the last of those is younger than any later write. Resolves with the number of answers.
    */
   async function streamUntilKilled(doomed: TestGateway, random: Seeded): Promise<number> {
     const state = { isKilled: false, answered: 0 };
-    const killAfterBytes = stage.clients.bytesReceived + random.integer(1_000, 400_000);
+    const before = stage.clients.received;
+    const killAfter = random.pick([
+      { bytes: random.integer(1, 2_000), terminals: Infinity },
+      { bytes: random.integer(2_000, 400_000), terminals: Infinity },
+      { bytes: Infinity, terminals: random.integer(1, 150) },
+    ]);
     const client = async (): Promise<void> => {
       while (!state.isKilled) {
         const record = await stage.clients.call(doomed.url, {
@@ -121,9 +126,13 @@ describe('a gateway that is killed while it streams, beside one that lives', () 
       }
     };
     const clients = Array.from({ length: STREAMS }, client);
-    await stage.clients.receivedBytes(killAfterBytes);
+    await stage.clients.reached(
+      (bytes, terminals) =>
+        bytes - before.bytes >= killAfter.bytes || terminals - before.terminals >= killAfter.terminals,
+    );
     state.isKilled = true;
-    await doomed.kill9();
+    process.kill(doomed.pid, 'SIGKILL');
+    await doomed.ended;
     await Promise.all(clients);
     return state.answered;
   }

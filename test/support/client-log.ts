@@ -45,8 +45,9 @@ let made = 0;
 export class ClientLog {
   readonly records: ClientRecord[] = [];
   private readonly agent = new Agent({ keepAlive: true, maxSockets: Infinity });
-  private readonly byteListeners = new Set<(total: number) => void>();
-  private totalBytes = 0;
+  private readonly listeners = new Set<() => void>();
+  private bytes = 0;
+  private terminals = 0;
   private running = 0;
 
   /** Answers never reject: whatever happens is an outcome. A silent answer is given up after `withinMs`. */
@@ -85,7 +86,7 @@ export class ClientLog {
         response.on('data', (chunk: string) => {
           text += chunk;
           bytes += Buffer.byteLength(chunk);
-          this.heard(Buffer.byteLength(chunk));
+          this.heard(chunk);
         });
         response.on('end', () => {
           isWhole = response.complete;
@@ -96,7 +97,7 @@ export class ClientLog {
     }).then((record) => {
       this.running -= 1;
       this.records.push(record);
-      if (this.running === 0) this.tellListeners(Infinity);
+      if (this.running === 0) this.tellListeners();
       return record;
     });
     sent.end(body);
@@ -107,21 +108,24 @@ export class ClientLog {
     return this.start(url, call).done;
   }
 
-  /** Resolves as soon as all clients together have received so many bytes of bodies, or when no call runs any more. */
-  async receivedBytes(total: number): Promise<void> {
-    if (this.totalBytes >= total || this.running === 0) return;
+  /**
+   * Resolves in the very turn in which a chunk makes `isReached` true (of all bytes of bodies, and of all `[DONE]`s, that
+   * clients have received), or when no call runs any more.
+   */
+  async reached(isReached: (bytes: number, terminals: number) => boolean): Promise<void> {
+    if (isReached(this.bytes, this.terminals) || this.running === 0) return;
     await new Promise<void>((resolve) => {
-      const listener = (soFar: number): void => {
-        if (soFar < total) return;
-        this.byteListeners.delete(listener);
+      const listener = (): void => {
+        if (this.running > 0 && !isReached(this.bytes, this.terminals)) return;
+        this.listeners.delete(listener);
         resolve();
       };
-      this.byteListeners.add(listener);
+      this.listeners.add(listener);
     });
   }
 
-  get bytesReceived(): number {
-    return this.totalBytes;
+  get received(): { readonly bytes: number; readonly terminals: number } {
+    return { bytes: this.bytes, terminals: this.terminals };
   }
 
   count(outcome: ClientOutcome): number {
@@ -139,13 +143,14 @@ export class ClientLog {
     this.agent.destroy();
   }
 
-  private heard(bytes: number): void {
-    this.totalBytes += bytes;
-    this.tellListeners(this.totalBytes);
+  private heard(chunk: string): void {
+    this.bytes += Buffer.byteLength(chunk);
+    if (chunk.includes('data: [DONE]')) this.terminals += 1;
+    this.tellListeners();
   }
 
-  private tellListeners(total: number): void {
-    for (const listener of [...this.byteListeners]) listener(total);
+  private tellListeners(): void {
+    for (const listener of [...this.listeners]) listener();
   }
 }
 
