@@ -42,11 +42,12 @@ const namesOf = (section: string): string[] =>
 
 /** The values that a Settings has before anybody sets one, by variable. */
 function defaults(): Map<string, string> {
-  const fields: [string, string | number | boolean | undefined][] = Object.entries(new Settings());
+  const settings = new Settings();
+  const fields = Object.keys(settings) as (keyof Settings)[];
   return new Map(
-    fields.map(([field, value]) => [
+    fields.map((field) => [
       field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase(),
-      value === undefined ? '' : String(value),
+      String(settings[field] ?? ''),
     ]),
   );
 }
