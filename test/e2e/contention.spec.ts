@@ -85,6 +85,8 @@ describe('a thousand calls at once against two gateways', () => {
 
   it.each<[string, (stage: MoneyStage) => Promise<unknown>]>([
     ['emptied', (on) => on.withRedis((redis) => redis.flushall())],
+    ['emptied once more', (on) => on.withRedis((redis) => redis.flushall())],
+    ['emptied a third time', (on) => on.withRedis((redis) => redis.flushall())],
     ['killed and started again', (on) => on.redis.kill9().then(() => on.redis.restart())],
   ])(
     'never lets more pass than the money is for while Redis is %s',
