@@ -113,6 +113,26 @@ describe('the ledger as the control plane shows it', () => {
     expect(next).toMatchObject({ has_more: false, data: [{ amount_usd: '3.000000000' }] });
   });
 
+  it('finds the transfers of a house account, and of a tenant only where the account is its own', async () => {
+    const tenantId = await plane.newTenant({ initial_balance_usd: '4' });
+    const houses = await plane.expectAdmin(200, 'GET', 'ledger/accounts?limit=100');
+    const idOf = (name: string): string => {
+      const found = (houses.data as { id: string; name: string; tenant_id: string | null }[]).find(
+        (account) => account.name === name && account.tenant_id === null,
+      );
+      return found?.id ?? '';
+    };
+    const list = (filters: string) => plane.expectAdmin(200, 'GET', `ledger/transfers?${filters}`);
+    expect(await list(`account_id=${idOf('adjustment')}&limit=1`)).toMatchObject({
+      has_more: true,
+      data: [{ amount_usd: '4.000000000', debit_account_id: idOf('adjustment'), debit_version: null }],
+    });
+    expect((await list(`account_id=${idOf('adjustment')}&tenant_id=${tenantId}`)).data).toHaveLength(1);
+    expect((await list(`account_id=${idOf('write_off')}&tenant_id=${tenantId}`)).data).toEqual([]);
+    expect((await list(`account_id=${idOf('write_off')}`)).data).toEqual([]);
+    expect((await list(`tenant_id=${newId()}`)).data).toEqual([]);
+  });
+
   it.each(['transactions?tenant_id=x', 'transactions?status=DONE', 'ledger/transfers?after=-1', 'request-logs?foo=1'])(
     'refuses %s and names the parameter',
     async (path) => {

@@ -1,6 +1,7 @@
 import type { MigrationInterface } from 'typeorm';
 import { FirstLedger1763700000000 } from '../../../migrations/1763700000000-first-ledger';
 import { MoneyFunctions1763700100000 } from '../../../migrations/1763700100000-money-functions';
+import { ControlPlaneIndexes1763700200000 } from '../../../migrations/1763700200000-control-plane-indexes';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -9,4 +10,5 @@ import { MoneyFunctions1763700100000 } from '../../../migrations/1763700100000-m
 export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   FirstLedger1763700000000,
   MoneyFunctions1763700100000,
+  ControlPlaneIndexes1763700200000,
 ];
