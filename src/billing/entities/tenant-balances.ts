@@ -2,6 +2,7 @@ import { Inject, Injectable } from '@nestjs/common';
 import type { Pool } from 'pg';
 import { addNanoUsd, type NanoUsd, nanoUsd, subtractNanoUsd } from '../../kernel/money';
 import { PG_POOL } from '../../platform/database/pg-pool';
+import { OLDEST_OPEN_ID } from '../../quota/oldest-open-id';
 
 /** What a tenant has, as Postgres knows it. */
 export interface TenantBalance {
@@ -39,19 +40,11 @@ export class TenantBalances {
   }
 }
 
-/**
- * Open charges are found from the watermarks of the processes that may have any: an index range of the recent past, not
- * the tenant's history.
- */
 const BALANCES = `
-with oldest_open as (
-  select coalesce(
-    (select oldest_open_id from gateway_process where status in ('alive', 'dead') order by oldest_open_id limit 1),
-    'ffffffff-ffff-ffff-ffff-ffffffffffff') as id)
 select w.tenant_id, w.posted_nano_usd as posted, w.credit_limit_nano_usd as credit_limit,
        -o.posted_nano_usd as overrun,
        (select coalesce(sum(b.hold_nano_usd), 0) from billing_transaction b
-         where b.tenant_id = w.tenant_id and b.trace_id >= (select id from oldest_open) and b.status = 'PENDING') as held
+         where b.tenant_id = w.tenant_id and b.status = 'PENDING' and b.trace_id >= ${OLDEST_OPEN_ID}) as held
   from ledger_account w
   join ledger_account o on o.tenant_id = w.tenant_id and o.name = 'overrun'
  where w.tenant_id = any ($1::uuid[]) and w.name = 'wallet'`;

@@ -2,6 +2,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Pool } from 'pg';
 import type { RedisConnection } from '../../platform/redis/redis-connection';
 import { parseHoldEntry } from '../../quota/hold-entry';
+import { OLDEST_OPEN_ID } from '../../quota/oldest-open-id';
 import { holdsKey, quotaKey } from '../../quota/quota-keys';
 import { type InvariantResult, MAX_EXAMPLES } from './invariant';
 
@@ -89,7 +90,7 @@ async function readLedger(pool: Pool, tenantId: string): Promise<LedgerSide> {
   const { rows } = await pool.query<{ posted: string; version: string; open: string[] | null }>(
     `select w.posted_nano_usd as posted, w.version,
             (select array_agg(b.id) from billing_transaction b
-              where b.tenant_id = w.tenant_id and b.status = 'PENDING') as open
+              where b.tenant_id = w.tenant_id and b.status = 'PENDING' and b.trace_id >= ${OLDEST_OPEN_ID}) as open
        from ledger_account w where w.tenant_id = $1 and w.name = 'wallet'`,
     [tenantId],
   );

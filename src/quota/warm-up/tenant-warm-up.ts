@@ -11,6 +11,7 @@ import { RedisConnection } from '../../platform/redis/redis-connection';
 import { ScriptRegistry } from '../../platform/redis/script-registry';
 import { EpochAuthority } from '../epoch-authority';
 import { formatHoldEntry } from '../hold-entry';
+import { OLDEST_OPEN_ID } from '../oldest-open-id';
 import { holdsKey, quotaKey } from '../quota-keys';
 import { QuotaUnavailableError, type TenantLimits } from '../quota-store.port';
 
@@ -158,10 +159,9 @@ async function openHolds(client: PoolClient, tenantId: string): Promise<readonly
             (extract(epoch from created_at) * 1000)::bigint as created_ms
        from billing_transaction
       where tenant_id = $1 and status = 'PENDING'
-        and trace_id >= coalesce((select oldest_open_id from gateway_process where status in ('alive', 'dead')
-                                   order by oldest_open_id limit 1), $2)
+        and trace_id >= ${OLDEST_OPEN_ID}
       order by id`,
-    [tenantId, floorOfTime(0)],
+    [tenantId],
   );
   return rows;
 }
