@@ -195,7 +195,14 @@ describe('the end of a stream', () => {
 
   it.each<[string, string[], string, string]>([
     ['a finish reason', [content('a'), STOP], 'end', 'complete'],
-    ['usage', [content('a'), USAGE_ONLY], 'end', 'complete'],
+    ['a finish reason and usage', [content('a'), STOP, USAGE_ONLY], 'end', 'complete'],
+    ['usage alone', [content('a'), USAGE_ONLY], 'end', 'upstream_broke'],
+    [
+      'usage told on the way',
+      [content('a', { usage: USAGE }), content('b', { usage: USAGE })],
+      'end',
+      'upstream_broke',
+    ],
     ['neither', [content('a')], 'end', 'upstream_broke'],
     ['nothing at all', [], 'end', 'upstream_broke'],
     ['a finish reason, by a reset', [content('a'), STOP], 'reset', 'complete'],
@@ -219,6 +226,42 @@ describe('the end of a stream', () => {
       harness.pump.onEnd();
       expect((await harness.pump.ended).reason).toBe(reason);
     }
+  });
+
+  it('is whole with a closing usage after a finish reason, where a provider answers fewer choices than were asked', async () => {
+    for (const [events, reason] of [
+      [[content('a'), STOP, USAGE_ONLY], 'complete'],
+      [[STOP, content('a', { usage: USAGE })], 'upstream_broke'],
+      [[STOP, USAGE_ONLY, content('a')], 'upstream_broke'],
+      [[content('a'), USAGE_ONLY, STOP], 'upstream_broke'],
+    ] as const) {
+      const harness = await opened({ choices: 2 });
+      feed(harness, ...events);
+      harness.pump.onEnd();
+      expect([events, (await harness.pump.ended).reason]).toEqual([events, reason]);
+    }
+  });
+
+  it('that broke while usage was told on every frame is an error to the client, and that usage is not the last word', async () => {
+    const harness = await opened();
+    feed(harness, content('a', { usage: USAGE }), content('b', { usage: USAGE }));
+    harness.pump.onEnd();
+    expect(await harness.pump.ended).toMatchObject({ reason: 'upstream_broke', answer: { isUsageFinal: false } });
+    expect(() => harness.pump.finish()).toThrow('no clean end');
+    harness.pump.fail(refuse('UPSTREAM_ERROR'));
+    expect(readEvents(harness.client.received).isDone).toBe(false);
+  });
+
+  it.each<[string, string[], boolean]>([
+    ['told with the finish reason', [content('a'), STOP.replace('}]}', `}],"usage":${JSON.stringify(USAGE)}}`)], true],
+    ['told after the finish reason', [content('a'), STOP, USAGE_ONLY], true],
+    ['told before it alone', [content('a', { usage: USAGE }), content('b'), STOP], false],
+    ['told before it alone, with [DONE] at the end', [content('a', { usage: USAGE }), content('b'), STOP, DONE], true],
+  ])('decides whether usage %s is the last word', async (_, events, isUsageFinal) => {
+    const harness = await opened();
+    feed(harness, ...events);
+    harness.pump.onEnd();
+    expect(await harness.pump.ended).toMatchObject({ reason: 'complete', answer: { isUsageFinal } });
   });
 
   it('takes a last frame that lacks its blank line, but not half a frame', async () => {

@@ -52,6 +52,7 @@ export class ChatStreamPump implements UpstreamReader {
   private isPaused = false;
   private isAborted = false;
   private reason: StreamEndReason | undefined;
+  private hasTerminalFrame = false;
   private hasEnded = false;
   private isClosed = false;
   private drainTimer: NodeJS.Timeout | undefined;
@@ -106,9 +107,7 @@ export class ChatStreamPump implements UpstreamReader {
   onEnd(): void {
     if (this.reason !== undefined) return;
     this.takeRest();
-    // Some providers end without [DONE]: the answer is whole when every choice finished, or its usage was told.
-    const isWhole = this.accumulator.isFinished || this.accumulator.usage !== undefined;
-    this.decide(isWhole ? 'complete' : 'upstream_broke');
+    this.decide(this.accumulator.isWhole ? 'complete' : 'upstream_broke');
     this.flush();
     this.conclude();
   }
@@ -116,7 +115,7 @@ export class ChatStreamPump implements UpstreamReader {
   onFailure(failure: UpstreamFailure): void {
     if (this.reason !== undefined) return;
     this.failure = failure;
-    this.decide(this.accumulator.isFinished ? 'complete' : 'upstream_broke');
+    this.decide(this.accumulator.isWhole ? 'complete' : 'upstream_broke');
     this.conclude();
   }
 
@@ -152,6 +151,7 @@ export class ChatStreamPump implements UpstreamReader {
     if (this.reason !== undefined) return;
     const kind = this.accumulator.observe(block, start, end);
     if (kind === 'done') {
+      this.hasTerminalFrame = true;
       this.decide('complete');
     } else if (kind === 'error') {
       this.abortUpstream();
@@ -279,7 +279,7 @@ export class ChatStreamPump implements UpstreamReader {
       accumulator,
       answer: {
         usage: accumulator.usage,
-        isUsageFinal: isWhole || accumulator.isFinished,
+        isUsageFinal: this.hasTerminalFrame || accumulator.isUsageFinal,
         chunks: billedChunks,
         text: () => accumulator.text(billedChunks),
       },

@@ -17,7 +17,7 @@ export interface CountedTokens {
 /** An answer as far as it is to be billed; a ChatCompletion is one, and so is the `answer` of a stream's ending. */
 export interface CountableAnswer {
   readonly usage?: TokenCounts | undefined;
-  /** False where the answer did not come to its end: a usage that was reported on the way may be behind. */
+  /** False where usage was reported on the way only, and the answer may have gone on after it. */
   readonly isUsageFinal: boolean;
   /** Undefined when there was too much of it to keep. */
   text(): CollectedText | undefined;

@@ -35,6 +35,8 @@ export class TokenAccumulator {
   bytes = 0;
   /** The last credible usage that the provider reported. */
   usage: TokenCounts | undefined;
+  /** It was told with or after the finish reasons. Before them it is provisional: some providers tell it on every frame. */
+  isUsageFinal = false;
   /** Of the choice that finished last. */
   finishReason: string | undefined;
   sawDone = false;
@@ -42,6 +44,7 @@ export class TokenAccumulator {
   errorEvent: unknown;
 
   private readonly finishedChoices = new Set<number>();
+  private isLastFrameUsageOnly = false;
   /** Frames that lie side by side in one block are one piece. */
   private kept: Buffer[] = [];
   private openBlock: Buffer | undefined;
@@ -63,6 +66,7 @@ export class TokenAccumulator {
     }
     const isWorthParsing = hasSignal(block, data, end) || isErrorEvent(block, start, end);
     const kind = isWorthParsing ? this.inspect(block, start, end) : 'data';
+    this.isLastFrameUsageOnly = kind === 'usage_only';
     if (kind === 'data' || kind === 'data_with_usage') {
       this.chunks++;
       this.keep(block, start, end);
@@ -73,6 +77,15 @@ export class TokenAccumulator {
   /** Every choice gave its reason to end. */
   get isFinished(): boolean {
     return this.finishedChoices.size >= this.choices;
+  }
+
+  /**
+   * The answer is whole although `[DONE]` did not come: some providers leave it out. A closing usage stands for the
+   * choices that a provider does not have (it answered fewer than were asked), never for a finish reason: usage that is
+   * told while the answer runs proves nothing of its end.
+   */
+  get isWhole(): boolean {
+    return this.isFinished || (this.isLastFrameUsageOnly && this.finishedChoices.size > 0);
   }
 
   /**
@@ -104,8 +117,13 @@ export class TokenAccumulator {
     for (const choice of choices) this.noteFinish(choice);
     const usage = parsed.usage;
     if (!isObject(usage)) return 'data';
-    this.usage = usageFromOpenAi(usage) ?? this.usage;
-    return choices.length === 0 ? 'usage_only' : 'data_with_usage';
+    const isWithoutChoice = choices.length === 0;
+    const counts = usageFromOpenAi(usage);
+    if (counts) {
+      this.usage = counts;
+      this.isUsageFinal = this.isFinished || (isWithoutChoice && this.finishedChoices.size > 0);
+    }
+    return isWithoutChoice ? 'usage_only' : 'data_with_usage';
   }
 
   private noteFinish(choice: unknown): void {
