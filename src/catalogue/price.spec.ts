@@ -29,6 +29,8 @@ const profile: ModelProfile = {
   tokensPerImage: 1_500,
 };
 
+const TEXT_ONLY = { images: 0, audioParts: 0, audioDataBytes: 0, asksForAudio: false, asksForImages: false };
+
 const counts = fc
   .array(fc.nat(2_000_000), { minLength: 7, maxLength: 7 })
   .map((list) => Object.fromEntries(TOKEN_BUCKETS.map((bucket, at) => [bucket, list[at] ?? 0])) as TokenCounts);
@@ -82,7 +84,7 @@ describe('the cost of a call', () => {
       fc.property(prices, fc.nat(10_000), fc.nat(4_000), (list, inputTokens, outputTokens) => {
         const frozen = price(list);
         const held = estimateCost(
-          { textBytes: inputTokens * 3, images: 0, maxOutputTokens: Math.max(1, outputTokens), choices: 1 },
+          { ...TEXT_ONLY, textBytes: inputTokens * 3, maxOutputTokens: Math.max(1, outputTokens), choices: 1 },
           profile,
           frozen,
         );
@@ -97,10 +99,21 @@ describe('the cost of a call', () => {
     );
   });
 
+  it('of audio is estimated by its data, and each recording as no less than an image', () => {
+    const frozen = price([0n, 0n, 0n, 0n, 0n, 1_000_000n]);
+    const estimate = (audioParts: number, audioDataBytes: number): bigint =>
+      estimateCost(
+        { ...TEXT_ONLY, textBytes: 0, audioParts, audioDataBytes, maxOutputTokens: 1, choices: 1 },
+        profile,
+        frozen,
+      );
+    expect([estimate(0, 0), estimate(2, 0), estimate(1, 48_001)]).toEqual([0n, 3_000n, 2_001n]);
+  });
+
   it('is estimated with the model’s reserve when no maximum is named, and never above its ceiling', () => {
     const frozen = price([0n, 0n, 0n, 1_000_000n]);
     const estimate = (maxOutputTokens: number | undefined, choices = 1): bigint =>
-      estimateCost({ textBytes: 0, images: 0, maxOutputTokens, choices }, profile, frozen);
+      estimateCost({ ...TEXT_ONLY, textBytes: 0, maxOutputTokens, choices }, profile, frozen);
     expect(estimate(undefined)).toBe(1_024n);
     expect(estimate(10)).toBe(10n);
     expect(estimate(1_000_000)).toBe(4_096n);

@@ -62,12 +62,17 @@ export function costOf(tokens: TokenCounts, price: FrozenPrice): NanoUsd {
   return nanoUsd(ceilDiv(unrounded, SCALE));
 }
 
-/** What an estimate is made of; see estimateTokens. */
+/** What an estimate is made of; see estimateCost. */
 export interface EstimateInput {
   readonly textBytes: number;
   readonly images: number;
+  readonly audioParts: number;
+  /** Of audio that is sent along, as base64. */
+  readonly audioDataBytes: number;
   readonly maxOutputTokens: number | undefined;
   readonly choices: number;
+  readonly asksForAudio: boolean;
+  readonly asksForImages: boolean;
 }
 
 export interface ModelProfile {
@@ -77,25 +82,52 @@ export interface ModelProfile {
   readonly defaultOutputReserveTokens: number;
   /** The model's own ceiling, if known. */
   readonly maxOutputTokens: number | null;
+  /** Of an image; also the least that a recording is taken for. */
   readonly tokensPerImage: number;
 }
 
+const TEXT_BYTES_PER_TOKEN = 3;
 /**
- * Cost to reserve for a call (money.md, Estimate): text bytes / 3 at the dearest input bucket, images by the model's
- * constant, output at the dearer of output and reasoning, × choices. No tokenizer on the hot path.
+ * Speech at 6 kbit/s, the least that codecs for it offer, is 1,000 characters of base64 a second; models take at most 32
+ * tokens for one. Uncompressed audio is reserved for generously.
+ */
+const AUDIO_DATA_BYTES_PER_TOKEN = 24;
+
+/**
+ * Cost to reserve for a call (money.md, Estimate): text bytes / 3, images by the model's constant and audio by its
+ * length, all at the dearest bucket that the request's input may be counted in; output at the dearest that its answer
+ * may be counted in, × choices. No usage of at most that many tokens costs more, however it is split among the buckets. No
+ * tokenizer on the hot path.
  */
 export function estimateCost(input: EstimateInput, profile: ModelProfile, price: FrozenPrice): NanoUsd {
   const p = price.perMillionTokens;
-  const dearestInput = max(p.inputUncached, p.inputCached, p.cacheWrite);
-  const dearestOutput = max(p.output, p.reasoning);
+  const dearestInput = max(
+    p.inputUncached,
+    p.inputCached,
+    p.cacheWrite,
+    input.audioParts > 0 ? p.audio : 0n,
+    input.images > 0 ? p.image : 0n,
+  );
+  const dearestOutput = max(
+    p.output,
+    p.reasoning,
+    input.asksForAudio ? p.audio : 0n,
+    input.asksForImages ? p.image : 0n,
+  );
   const wanted = input.maxOutputTokens ?? profile.defaultOutputReserveTokens;
   const outputTokens = profile.maxOutputTokens === null ? wanted : Math.min(wanted, profile.maxOutputTokens);
   const weighted =
-    BigInt(Math.ceil(input.textBytes / 3)) * dearestInput +
-    BigInt(input.images * profile.tokensPerImage) * max(p.image, dearestInput) +
-    BigInt(outputTokens) * BigInt(input.choices) * dearestOutput;
+    BigInt(inputTokensOf(input, profile)) * dearestInput + BigInt(outputTokens) * BigInt(input.choices) * dearestOutput;
   const unrounded = (weighted + price.perRequestNanoUsd * MILLION) * price.multiplierMillionths;
   return nanoUsd(ceilDiv(unrounded, SCALE));
+}
+
+function inputTokensOf(input: EstimateInput, profile: ModelProfile): number {
+  const audioTokens = Math.max(
+    input.audioParts * profile.tokensPerImage,
+    Math.ceil(input.audioDataBytes / AUDIO_DATA_BYTES_PER_TOKEN),
+  );
+  return Math.ceil(input.textBytes / TEXT_BYTES_PER_TOKEN) + input.images * profile.tokensPerImage + audioTokens;
 }
 
 function max(first: bigint, ...rest: bigint[]): bigint {

@@ -72,6 +72,34 @@ describe('parseChatRequest', () => {
     expect(request.promptTextBytes).toBe(JSON.stringify(body).length - url.length);
   });
 
+  it('counts audio and leaves its data out of the text', () => {
+    const data = 'A'.repeat(5000);
+    const content = [
+      { type: 'text', text: 'What is said?' },
+      { type: 'input_audio', input_audio: { data, format: 'wav' } },
+      { type: 'audio_url', audio_url: { url: 'https://example.com/a.mp3' } },
+    ];
+    const earlier = { role: 'assistant', content: null, audio: { id: 'audio_1' } };
+    const body = { model: 'm', messages: [earlier, { role: 'user', content }] };
+    expect(parse(body)).toMatchObject({
+      audioParts: 3,
+      audioDataBytes: data.length,
+      promptTextBytes: JSON.stringify(body).length - data.length,
+    });
+    expect(parse({ model: 'm', input: [{ role: 'user', content }] })).toMatchObject({ audioParts: 2 });
+  });
+
+  it.each<[object, boolean, boolean]>([
+    [{}, false, false],
+    [{ modalities: null, audio: null }, false, false],
+    [{ modalities: ['text'] }, false, false],
+    [{ modalities: ['text', 'audio'] }, true, false],
+    [{ modalities: ['TEXT', ' Image '] }, false, true],
+    [{ audio: { voice: 'alloy', format: 'wav' } }, true, false],
+  ])('knows what %j asks for beside text', (options, asksForAudio, asksForImages) => {
+    expect(parse({ model: 'm', messages: [HELLO], ...options })).toMatchObject({ asksForAudio, asksForImages });
+  });
+
   it('counts text in bytes, not in characters', () => {
     const text = '价格'.repeat(100);
     expect(parse({ model: 'm', messages: [{ role: 'user', content: text }] }).promptTextBytes).toBeGreaterThan(600);
@@ -144,6 +172,10 @@ describe('parseChatRequest', () => {
       { model: 'm', messages: [HELLO], max_completion_tokens: '9' },
       'max_completion_tokens',
     ],
+    ['modalities as a string', { model: 'm', messages: [HELLO], modalities: 'audio' }, 'modalities'],
+    ['a modality that is an object', { model: 'm', messages: [HELLO], modalities: ['text', {}] }, 'modalities[1]'],
+    ['audio as a string', { model: 'm', messages: [HELLO], audio: 'alloy' }, 'audio'],
+    ['modalities in another case', { model: 'm', messages: [HELLO], Modalities: ['audio'] }, 'Modalities'],
     ['tools as an object', { model: 'm', messages: [HELLO], tools: {} }, 'tools'],
     ['a tool that is a string', { model: 'm', messages: [HELLO], tools: ['x'] }, 'tools[0]'],
     ['user as a number', { model: 'm', messages: [HELLO], user: 7 }, 'user'],

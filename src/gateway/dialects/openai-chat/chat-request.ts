@@ -6,6 +6,7 @@ import { invalid, isRefusal } from './invalid-request';
 import { isAbsent, isArray, isObject, type JsonObject } from './json-value';
 import { checkMessages, type MessageMeasure } from './message-shape';
 import { hasPrototypeKey } from './prototype-key';
+import { checkRequestedMedia, requestedMedia, type RequestedMedia } from './requested-media';
 import {
   MAX_JSON_DEPTH,
   memberOf,
@@ -17,7 +18,7 @@ import {
 } from './top-level-scan';
 
 /** A chat completion request that was understood; its bytes are what is priced and what is sent. */
-export interface ChatRequest {
+export interface ChatRequest extends RequestedMedia {
   /** The client's bytes, unless they had duplicate keys or were a Responses-style body: then what they mean. */
   readonly raw: Buffer;
   /** Where the members of `raw` lie. */
@@ -32,9 +33,12 @@ export interface ChatRequest {
   readonly maxOutputTokens?: number;
   /** `n`. */
   readonly choices: number;
-  /** Bytes of all that is sent except image data: an upper bound of the text, for the estimate. */
+  /** Bytes of all that is sent except data of images and audio: an upper bound of the text, for the estimate. */
   readonly promptTextBytes: number;
   readonly images: number;
+  readonly audioParts: number;
+  /** Of audio that is sent along, as base64. */
+  readonly audioDataBytes: number;
   readonly user?: string;
   /** `session_id`: names a conversation; ours, not sent upstream. */
   readonly sessionId?: string;
@@ -46,9 +50,19 @@ const MAX_NAME_LENGTH = 256;
 const UNPRINTABLE = /[\p{Cc}\p{Cs}]/u;
 /** Fields that decide what a call costs, in the upper-case form of guardLookalikes. */
 const PRICED_FIELDS: ReadonlyMap<string, string> = new Map(
-  ['model', 'messages', 'input', 'stream', 'stream_options', 'n', 'max_tokens', 'max_completion_tokens', 'tools'].map(
-    (field) => [foldCase(field), field],
-  ),
+  [
+    'model',
+    'messages',
+    'input',
+    'stream',
+    'stream_options',
+    'n',
+    'max_tokens',
+    'max_completion_tokens',
+    'tools',
+    'modalities',
+    'audio',
+  ].map((field) => [foldCase(field), field]),
 );
 
 /** Never throws: a body that cannot be used is a refusal that names the field. */
@@ -61,8 +75,8 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
   if (typeof model !== 'string' || model === '') return invalid('model', 'must be a non-empty string');
   if (model.length > MAX_NAME_LENGTH) return invalid('model', `must not be longer than ${MAX_NAME_LENGTH} characters`);
   if (UNPRINTABLE.test(model)) return invalid('model', 'must not contain control characters');
-  const measure: MessageMeasure = { images: 0, imageDataUrlBytes: 0 };
-  const refusal = checkMessages(body.messages, measure) ?? checkOptions(body);
+  const measure: MessageMeasure = { images: 0, imageDataUrlBytes: 0, audioParts: 0, audioDataBytes: 0 };
+  const refusal = checkMessages(body.messages, measure) ?? checkOptions(body) ?? checkRequestedMedia(body);
   if (refusal) return refusal;
 
   const limits = [body.max_completion_tokens, body.max_tokens].filter((limit) => typeof limit === 'number');
@@ -76,8 +90,11 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
     includeUsage: isObject(streamOptions) && streamOptions.include_usage === true,
     ...(limits.length > 0 ? { maxOutputTokens: Math.max(...limits) } : {}),
     choices: typeof body.n === 'number' ? body.n : 1,
-    promptTextBytes: Math.max(0, bytes.length - measure.imageDataUrlBytes),
+    promptTextBytes: Math.max(0, bytes.length - measure.imageDataUrlBytes - measure.audioDataBytes),
     images: measure.images,
+    audioParts: measure.audioParts,
+    audioDataBytes: measure.audioDataBytes,
+    ...requestedMedia(body),
     ...(typeof user === 'string' ? { user } : {}),
     ...(typeof sessionId === 'string' ? { sessionId } : {}),
   };

@@ -7,6 +7,10 @@ export interface MessageMeasure {
   images: number;
   /** Length of `data:` URLs of images: they are priced by the image, not by the byte. */
   imageDataUrlBytes: number;
+  /** Recordings, also those at a URL and earlier spoken answers that are named by their id. */
+  audioParts: number;
+  /** Length of base64 data and `data:` URLs of recordings: they are priced by their length in time. */
+  audioDataBytes: number;
 }
 
 /**
@@ -26,6 +30,7 @@ export function checkMessages(messages: unknown, measure: MessageMeasure): Refus
 function checkMessage(message: unknown, index: number, measure: MessageMeasure): Refusal | undefined {
   if (!isObject(message)) return invalid(`messages[${index}]`, 'must be an object');
   if (typeof message.role !== 'string') return invalid(`messages[${index}].role`, 'must be a string');
+  if (!isAbsent(message.audio)) measure.audioParts++;
   const content = message.content;
   if (typeof content !== 'string' && !isAbsent(content)) {
     if (!isArray(content)) return invalid(`messages[${index}].content`, 'must be a string or an array of parts');
@@ -45,12 +50,22 @@ function checkPart(part: unknown, path: string, measure: MessageMeasure): Refusa
   if (!isObject(part)) return invalid(path, 'must be an object');
   if (typeof part.type !== 'string') return invalid(`${path}.type`, 'must be a string');
   if (part.type === 'text' && typeof part.text !== 'string') return invalid(`${path}.text`, 'must be a string');
+  if (part.type === 'input_audio' || part.type === 'audio_url') measureAudio(part[part.type], measure);
   if (part.type !== 'image_url') return undefined;
   const url = imageUrlOf(part);
   if (url === undefined) return invalid(`${path}.image_url.url`, 'must be a string');
   measure.images++;
   if (url.startsWith('data:')) measure.imageDataUrlBytes += url.length;
   return undefined;
+}
+
+/** `{data, format}`, or `{url}` as some providers take it; what is neither is the provider's to judge. */
+function measureAudio(audio: unknown, measure: MessageMeasure): void {
+  measure.audioParts++;
+  if (!isObject(audio)) return;
+  const { data, url } = audio;
+  if (typeof data === 'string') measure.audioDataBytes += data.length;
+  if (typeof url === 'string' && url.startsWith('data:')) measure.audioDataBytes += url.length;
 }
 
 /** `{image_url: {url}}`, or `{image_url: "…"}` as some clients send it. */

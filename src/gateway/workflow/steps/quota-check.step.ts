@@ -35,8 +35,12 @@ export class QuotaCheckStep implements WorkflowStep {
       {
         textBytes: chat.promptTextBytes,
         images: chat.images,
+        audioParts: chat.audioParts,
+        audioDataBytes: chat.audioDataBytes,
         maxOutputTokens: chat.maxOutputTokens,
         choices: chat.choices,
+        asksForAudio: chat.asksForAudio,
+        asksForImages: chat.asksForImages,
       },
       profile,
       price,
