@@ -1,69 +1,91 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { QUOTA_STORE, type PostedBalance, type QuotaStore } from '../../quota/quota-store.port';
 
+/** What one tenant's projection has not been told yet. A set: a hold released twice while it waits is one release. */
 interface TenantWork {
-  settled: string[];
+  readonly settled: Set<string>;
   posted: PostedBalance | undefined;
-  released: string[];
+  readonly released: Set<string>;
 }
 
 const RETRY_MS = 100;
 /** Hold ids in one script call: its work is bounded. */
 const MAX_IDS = 500;
+/** Calls under way at once, each for another tenant. */
+const MAX_CALLS = 64;
 
 /**
- * Tells the projection what the ledger has committed. Calls of one tenant merge while they wait; what Redis does not
- * take is kept and sent again. Bounded by the charges that were open: while Redis is away nothing new is admitted, and
- * what a rebuild has made obsolete changes nothing when it arrives.
+ * Tells the projection what the ledger has committed. One call a tenant at a time: what comes meanwhile merges and is the
+ * next call. What Redis does not take is kept, and everybody waits a little before the next attempt.
+ *
+ * While Redis is away it grows by an id for each charge that ends and each reserve that was not answered, never by a
+ * repetition; nothing of it is dropped, because a hold that is never released is money held for ever. What a rebuild has
+ * made obsolete changes nothing when it arrives.
  */
 @Injectable()
 export class ProjectionQueue {
   private readonly logger = new Logger(ProjectionQueue.name);
-  private work = new Map<string, TenantWork>();
+  private readonly waiting = new Map<string, TenantWork>();
+  private readonly underWay = new Map<string, TenantWork>();
+  private readonly idleWaiters = new Set<() => void>();
   private isScheduled = false;
-  private isRetrying = false;
-  private running = 0;
+  private isPausing = false;
+  private isBehind = false;
 
   constructor(@Inject(QUOTA_STORE) private readonly store: QuotaStore) {}
 
-  /** Holds waiting for the projection to learn that they ended. */
+  /** Holds of which the projection has not confirmed that they ended. */
   get depth(): number {
     let depth = 0;
-    for (const tenant of this.work.values()) depth += tenant.settled.length + tenant.released.length;
+    for (const works of [this.waiting, this.underWay]) {
+      for (const { settled, released } of works.values()) depth += settled.size + released.size;
+    }
     return depth;
   }
 
+  /** Whether the projection has confirmed everything. */
+  get isIdle(): boolean {
+    return this.waiting.size === 0 && this.underWay.size === 0;
+  }
+
   settle(tenantId: string, holdId: string, posted: PostedBalance): void {
-    const tenant = this.of(tenantId);
-    tenant.settled.push(holdId);
-    tenant.posted = newer(tenant.posted, posted);
+    const work = this.of(tenantId);
+    work.settled.add(holdId);
+    work.posted = newer(work.posted, posted);
     this.schedule();
   }
 
   release(tenantId: string, holdId: string): void {
-    this.of(tenantId).released.push(holdId);
+    this.of(tenantId).released.add(holdId);
     this.schedule();
   }
 
-  /** Resolves when the projection knows everything, or after `withinMs`: what it misses then, a rebuild brings. */
-  async drain(withinMs: number): Promise<void> {
-    const deadline = performance.now() + withinMs;
-    while ((this.work.size > 0 || this.running > 0) && performance.now() < deadline) {
-      await new Promise((resolve) => setTimeout(resolve, 5));
-    }
+  /** Answers true as soon as the projection has confirmed everything, false where it has not within `withinMs`. */
+  async drain(withinMs: number): Promise<boolean> {
+    if (this.isIdle) return true;
+    let timer: NodeJS.Timeout | undefined;
+    let wake: () => void = () => undefined;
+    await new Promise<void>((resolve) => {
+      wake = resolve;
+      this.idleWaiters.add(wake);
+      timer = setTimeout(resolve, withinMs);
+    });
+    clearTimeout(timer);
+    this.idleWaiters.delete(wake);
+    return this.isIdle;
   }
 
   private of(tenantId: string): TenantWork {
-    let tenant = this.work.get(tenantId);
-    if (!tenant) {
-      tenant = { settled: [], posted: undefined, released: [] };
-      this.work.set(tenantId, tenant);
+    let work = this.waiting.get(tenantId);
+    if (!work) {
+      work = { settled: new Set(), posted: undefined, released: new Set() };
+      this.waiting.set(tenantId, work);
     }
-    return tenant;
+    return work;
   }
 
   private schedule(): void {
-    if (this.isScheduled || this.isRetrying) return;
+    if (this.isScheduled || this.isPausing) return;
     this.isScheduled = true;
     setImmediate(() => {
       this.isScheduled = false;
@@ -72,40 +94,63 @@ export class ProjectionQueue {
   }
 
   private flush(): void {
-    const batch = this.work;
-    this.work = new Map();
-    for (const [tenantId, tenant] of batch) void this.apply(tenantId, tenant);
-  }
-
-  private async apply(tenantId: string, tenant: TenantWork): Promise<void> {
-    this.running += 1;
-    try {
-      for (let at = 0; at < tenant.settled.length && tenant.posted; at += MAX_IDS) {
-        await this.store.settle(tenantId, tenant.settled.slice(at, at + MAX_IDS), tenant.posted);
-      }
-      for (let at = 0; at < tenant.released.length; at += MAX_IDS) {
-        await this.store.release(tenantId, tenant.released.slice(at, at + MAX_IDS));
-      }
-    } catch (error) {
-      this.keep(tenantId, tenant, error);
-    } finally {
-      this.running -= 1;
+    if (this.isPausing) return;
+    for (const [tenantId, work] of this.waiting) {
+      if (this.underWay.size >= MAX_CALLS) return;
+      if (this.underWay.has(tenantId)) continue;
+      this.waiting.delete(tenantId);
+      this.underWay.set(tenantId, work);
+      void this.apply(tenantId, work);
     }
   }
 
+  private async apply(tenantId: string, work: TenantWork): Promise<void> {
+    try {
+      const { posted } = work;
+      if (posted) await inParts(work.settled, (ids) => this.store.settle(tenantId, ids, posted));
+      await inParts(work.released, (ids) => this.store.release(tenantId, ids));
+      this.underWay.delete(tenantId);
+      this.confirmed();
+    } catch (error) {
+      this.underWay.delete(tenantId);
+      this.keep(tenantId, work, error);
+    }
+  }
+
+  private confirmed(): void {
+    if (this.waiting.size > 0) this.schedule();
+    if (!this.isIdle) return;
+    if (this.isBehind) this.logger.log('the projection has caught up');
+    this.isBehind = false;
+    for (const wake of this.idleWaiters) wake();
+  }
+
   /** Puts work back; sending it twice is harmless, because an unknown hold changes nothing. */
-  private keep(tenantId: string, tenant: TenantWork, error: unknown): void {
+  private keep(tenantId: string, work: TenantWork, error: unknown): void {
     const waiting = this.of(tenantId);
-    waiting.settled.push(...tenant.settled);
-    waiting.released.push(...tenant.released);
-    if (tenant.posted) waiting.posted = newer(waiting.posted, tenant.posted);
-    if (this.isRetrying) return;
-    this.isRetrying = true;
-    this.logger.warn(`the projection is behind: ${error instanceof Error ? error.message : String(error)}`);
+    for (const holdId of work.settled) waiting.settled.add(holdId);
+    for (const holdId of work.released) waiting.released.add(holdId);
+    if (work.posted) waiting.posted = newer(waiting.posted, work.posted);
+    if (!this.isBehind) {
+      this.logger.warn(`the projection is behind: ${error instanceof Error ? error.message : String(error)}`);
+    }
+    this.isBehind = true;
+    if (this.isPausing) return;
+    this.isPausing = true;
     setTimeout(() => {
-      this.isRetrying = false;
+      this.isPausing = false;
       this.flush();
     }, RETRY_MS).unref();
+  }
+}
+
+/** Takes out of `ids` what `tell` has told, so that an attempt that fails midway goes on where it stood. */
+async function inParts(ids: Set<string>, tell: (part: readonly string[]) => Promise<void>): Promise<void> {
+  while (ids.size > 0) {
+    const part: string[] = [];
+    for (const holdId of ids) if (part.push(holdId) >= MAX_IDS) break;
+    await tell(part);
+    for (const holdId of part) ids.delete(holdId);
   }
 }
 
