@@ -3,15 +3,12 @@ import { join } from 'node:path';
 import { NestApplicationContextOptions } from '@nestjs/common/interfaces/nest-application-context-options.interface.js';
 import { NestFactory } from '@nestjs/core';
 import type { NestFastifyApplication } from '@nestjs/platform-fastify';
+import { requireAdminTokenBeforeBody } from './admin/access/admin-token';
 import { AppModule } from './app.module';
 import { ApiKeyAuthenticator } from './auth/api-key-authenticator';
 import { ErrorFilter } from './gateway/error.filter';
-import {
-  authenticateCallers,
-  createHttpAdapter,
-  refuseWhileDraining,
-  type SocketLimits,
-} from './gateway/http/http-adapter';
+import { authenticateBeforeBody } from './gateway/http/caller';
+import { createHttpAdapter, refuseWhileDraining, sendRefusal, type SocketLimits } from './gateway/http/http-adapter';
 import { CLOCK, type Clock } from './kernel/clock';
 import { findProjectRoot } from './platform/config/project-root';
 import { Settings } from './platform/config/settings';
@@ -35,7 +32,8 @@ export async function createGateway(
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.register(settings), adapter, options);
   app.useGlobalFilters(new ErrorFilter(app.get<Clock>(CLOCK), routes));
   refuseWhileDraining(adapter, app.get(Drain));
-  authenticateCallers(adapter, app.get(ApiKeyAuthenticator));
+  authenticateBeforeBody(adapter.getInstance(), app.get(ApiKeyAuthenticator), sendRefusal);
+  requireAdminTokenBeforeBody(adapter.getInstance(), settings.adminToken, sendRefusal);
   if (settings.showsDocs) serveApiDocs(app, productVersion());
   await app.init();
   return app;

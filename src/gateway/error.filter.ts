@@ -2,7 +2,6 @@ import { Catch, HttpException, Logger, type ArgumentsHost, type ExceptionFilter 
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Clock } from '../kernel/clock';
 import { refuse, RefusalError, type Refusal } from '../kernel/errors';
-import { BODY_LIMIT_BYTES } from '../platform/http/body-parser';
 import { discardBody } from '../platform/http/discard-body';
 import type { RouteBook } from '../platform/http/route-book';
 import { localeOf } from '../platform/i18n/render-message';
@@ -38,7 +37,6 @@ export class ErrorFilter implements ExceptionFilter {
       localeOf(request.headers['accept-language']),
       this.clock.nowMs(),
     );
-    if (refusal.code === 'METHOD_NOT_ALLOWED') reply.header('allow', refusal.values?.allowed ?? '');
     void reply.status(status).headers(headers).send(body);
   }
 
@@ -47,18 +45,11 @@ export class ErrorFilter implements ExceptionFilter {
     const status = statusOf(exception);
     if (status === undefined || status < 400 || status >= 500) return refuse('INTERNAL_ERROR');
     const byStatus = new Map<number, () => Refusal>([
-      [404, () => this.nothingThere(request)],
-      [413, () => refuse('BODY_TOO_LARGE', { values: { limit: BODY_LIMIT_BYTES } })],
+      [404, () => this.routes.refusalOf(request.method, request.url)],
+      [413, () => refuse('BODY_TOO_LARGE', { values: { limit: request.routeOptions.bodyLimit } })],
       [415, () => refuse('UNSUPPORTED_MEDIA_TYPE', { param: 'content-type' })],
     ]);
     return byStatus.get(status)?.() ?? refuse('INVALID_REQUEST', { status, values: { reason: reasonOf(exception) } });
-  }
-
-  private nothingThere(request: FastifyRequest): Refusal {
-    const path = request.url.split('?', 1)[0] ?? '';
-    const allowed = this.routes.methodsAt(path);
-    if (allowed.length === 0) return refuse('NOT_FOUND', { values: { what: `${request.method} ${path}` } });
-    return refuse('METHOD_NOT_ALLOWED', { values: { method: request.method, allowed: allowed.join(', ') } });
   }
 
   private log(exception: unknown, request: FastifyRequest): void {

@@ -34,6 +34,7 @@ export function renderOpenAiError(refusal: Refusal, locale: Locale, nowMs: numbe
     status: refusalStatus(refusal),
     headers: {
       'x-should-retry': String(shouldRetry),
+      ...(refusal.code === 'METHOD_NOT_ALLOWED' ? { allow: String(refusal.values?.allowed ?? '') } : {}),
       ...(waitMs === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(waitMs / 1000))) }),
     },
     body: {

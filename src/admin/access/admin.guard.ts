@@ -2,7 +2,7 @@ import { type CanActivate, type ExecutionContext, Injectable } from '@nestjs/com
 import type { FastifyRequest } from 'fastify';
 import { refuse, RefusalError } from '../../kernel/errors';
 import { Settings } from '../../platform/config/settings';
-import { bearerToken, isSameSecret } from '../../platform/http/bearer';
+import { bearsAdminToken } from './admin-token';
 
 /** Who did it, as the audit log names the holder of ADMIN_TOKEN. */
 export const ADMIN_TOKEN_ACTOR = 'admin-token';
@@ -13,11 +13,7 @@ export class AdminGuard implements CanActivate {
   constructor(private readonly settings: Settings) {}
 
   canActivate(context: ExecutionContext): boolean {
-    const { headers } = context.switchToHttp().getRequest<FastifyRequest>();
-    const token = bearerToken(headers.authorization);
-    if (token === undefined || !isSameSecret(token, this.settings.adminToken)) {
-      throw new RefusalError(refuse('ADMIN_TOKEN_INVALID'));
-    }
-    return true;
+    if (bearsAdminToken(context.switchToHttp().getRequest<FastifyRequest>(), this.settings.adminToken)) return true;
+    throw new RefusalError(refuse('ADMIN_TOKEN_INVALID'));
   }
 }

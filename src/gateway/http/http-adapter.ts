@@ -1,15 +1,13 @@
 import type { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { ApiKeyAuthenticator } from '../../auth/api-key-authenticator';
-import { refuse, type ErrorCode, type Refusal } from '../../kernel/errors';
+import { refuse, type Refusal } from '../../kernel/errors';
 import { newId } from '../../kernel/ids';
 import { BODY_LIMIT_BYTES, parseBodies } from '../../platform/http/body-parser';
 import type { Drain } from '../../platform/http/drain';
 import type { RouteBook } from '../../platform/http/route-book';
 import { localeOf } from '../../platform/i18n/render-message';
 import { renderOpenAiError } from '../openai-error';
-import { authenticateBeforeBody } from './caller';
 
 export interface SocketLimits {
   /** For a request's headers to arrive, counted from the connection or the end of the previous request. */
@@ -46,7 +44,7 @@ export function createHttpAdapter(limits: SocketLimits, routes: RouteBook): Fast
     clientErrorHandler: answerBrokenHttp,
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
       reply.header('x-request-id', request.id);
-      sendRefusal(request, reply, 'INVALID_REQUEST', 'the URL cannot be read');
+      sendRefusal(refuse('INVALID_REQUEST', { values: { reason: 'the URL cannot be read' } }), request, reply);
     },
   });
   const fastify = adapter.getInstance();
@@ -54,7 +52,9 @@ export function createHttpAdapter(limits: SocketLimits, routes: RouteBook): Fast
   parseBodies(fastify);
   fastify.addHook('onRequest', (request, reply, done) => {
     reply.header('x-request-id', request.id);
-    done();
+    // Before a body is read: what no route takes is not kept either.
+    if (request.is404) sendRefusal(routes.refusalOf(request.method, request.url), request, reply);
+    else done();
   });
   return adapter;
 }
@@ -67,7 +67,7 @@ export function refuseWhileDraining(adapter: FastifyAdapter, drain: Drain): void
       return;
     }
     reply.header('connection', 'close');
-    if (drain.refusesNew && !isForOperators(request.url)) sendRefusal(request, reply, 'SHUTTING_DOWN');
+    if (drain.refusesNew && !isForOperators(request.url)) sendRefusal(refuse('SHUTTING_DOWN'), request, reply);
     else done();
   });
 }
@@ -76,18 +76,8 @@ function isForOperators(url: string): boolean {
   return url.startsWith('/health') || url.startsWith('/metrics');
 }
 
-/** Every request below /v1 has a caller before its body is read. */
-export function authenticateCallers(adapter: FastifyAdapter, authenticator: ApiKeyAuthenticator): void {
-  authenticateBeforeBody(adapter.getInstance(), authenticator, (refusal, request, reply) => {
-    send(refusal, request, reply);
-  });
-}
-
-function sendRefusal(request: FastifyRequest, reply: FastifyReply, code: ErrorCode, reason?: string): void {
-  send(refuse(code, reason === undefined ? {} : { values: { reason } }), request, reply);
-}
-
-function send(refusal: Refusal, request: FastifyRequest, reply: FastifyReply): void {
+/** The answer of a hook, in place of a handler. */
+export function sendRefusal(refusal: Refusal, request: FastifyRequest, reply: FastifyReply): void {
   const { status, headers, body } = renderOpenAiError(refusal, localeOf(request.headers['accept-language']), 0);
   void reply.status(status).headers(headers).send(body);
 }

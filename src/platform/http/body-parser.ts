@@ -4,31 +4,34 @@ import { jsonDepthExceeds } from './json-depth';
 
 /** Of a request body on the data plane. */
 export const BODY_LIMIT_BYTES = 32 * 1024 * 1024;
-/** Of a request body on the control plane: nothing there is large. */
-export const CONTROL_PLANE_BODY_LIMIT_BYTES = 1024 * 1024;
+/** Of a request body anywhere else: nothing there is large. */
+const CONTROL_PLANE_BODY_LIMIT_BYTES = 1024 * 1024;
 const CONTROL_PLANE_JSON_DEPTH = 32;
 
 type Parse = (request: FastifyRequest, body: Buffer, done: (error: Error | null, body?: unknown) => void) => void;
 
 /**
- * One parser for every content type. Under /v1 the body is left as the Buffer that arrived: what is priced there is what
+ * One parser for every content type, one limit for each plane: it counts while the body comes. Must be called before
+ * routes are added. Under /v1 the body is left as the Buffer that arrived: what is priced there is what
  * is sent on, and the handler parses once. Elsewhere it becomes a JSON value. Judged by the matched route, not by the
  * URL, which may be spelled with escapes.
  */
 export function parseBodies(fastify: FastifyInstance): void {
   const controlPlaneJson = controlPlaneParser(fastify);
+  fastify.addHook('onRoute', (route) => {
+    if (!isDataPlane(route.url)) route.bodyLimit = CONTROL_PLANE_BODY_LIMIT_BYTES;
+  });
   fastify.removeAllContentTypeParsers();
   fastify.addContentTypeParser<Buffer>('*', { parseAs: 'buffer' }, (request, body, done) => {
-    const route = request.routeOptions.url;
-    if (route === undefined) {
-      done(null);
-      return;
-    }
     const refusal = refusesEncoding(request);
     if (refusal) done(new RefusalError(refusal));
-    else if (route === '/v1' || route.startsWith('/v1/')) done(null, body);
+    else if (isDataPlane(request.routeOptions.url)) done(null, body);
     else controlPlaneJson(request, body, done);
   });
+}
+
+function isDataPlane(route: string | undefined): boolean {
+  return route === '/v1' || route?.startsWith('/v1/') === true;
 }
 
 function refusesEncoding(request: FastifyRequest): ReturnType<typeof refuse> | undefined {
@@ -46,10 +49,6 @@ function controlPlaneParser(fastify: FastifyInstance): Parse {
   const parse = fastify.getDefaultJsonParser('error', 'error');
   const invalid = (reason: string): RefusalError => new RefusalError(refuse('INVALID_REQUEST', { values: { reason } }));
   return (request, body, done) => {
-    if (body.length > CONTROL_PLANE_BODY_LIMIT_BYTES) {
-      done(new RefusalError(refuse('BODY_TOO_LARGE', { values: { limit: CONTROL_PLANE_BODY_LIMIT_BYTES } })));
-      return;
-    }
     // A POST that needs no body often comes with a content type all the same.
     if (body.length === 0) {
       done(null);
