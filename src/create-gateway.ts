@@ -8,7 +8,8 @@ import { AppModule } from './app.module';
 import { ApiKeyAuthenticator } from './auth/api-key-authenticator';
 import { ErrorFilter } from './gateway/error.filter';
 import { authenticateBeforeBody } from './gateway/http/caller';
-import { createHttpAdapter, refuseWhileDraining, sendRefusal, type SocketLimits } from './gateway/http/http-adapter';
+import { createHttpAdapter, sendRefusal, type SocketLimits } from './gateway/http/http-adapter';
+import { countInFlight } from './gateway/http/in-flight';
 import { CLOCK, type Clock } from './kernel/clock';
 import { findProjectRoot } from './platform/config/project-root';
 import { Settings } from './platform/config/settings';
@@ -31,7 +32,7 @@ export async function createGateway(
   });
   const app = await NestFactory.create<NestFastifyApplication>(AppModule.register(settings), adapter, options);
   app.useGlobalFilters(new ErrorFilter(app.get<Clock>(CLOCK), routes));
-  refuseWhileDraining(adapter, app.get(Drain));
+  countInFlight(adapter.getInstance(), app.get(Drain));
   authenticateBeforeBody(adapter.getInstance(), app.get(ApiKeyAuthenticator), sendRefusal);
   requireAdminTokenBeforeBody(adapter.getInstance(), settings.adminToken, sendRefusal);
   if (settings.showsDocs) serveApiDocs(app, productVersion());

@@ -4,10 +4,10 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../auth/principal';
 import { CLOCK, type Clock } from '../kernel/clock';
 import { type Refusal, refuse } from '../kernel/errors';
-import { Drain } from '../platform/http/drain';
 import { ChatExchange } from './chat-exchange';
 import { ExchangeLog } from './exchange-log';
 import { Caller } from './http/caller';
+import { outlastsAnswer } from './http/in-flight';
 import { WorkflowContext } from './workflow/workflow.context';
 import { WorkflowRunner } from './workflow/workflow.runner';
 
@@ -21,7 +21,6 @@ export class ChatCompletionsController {
   constructor(
     private readonly runner: WorkflowRunner,
     private readonly log: ExchangeLog,
-    private readonly drain: Drain,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -42,7 +41,7 @@ export class ChatCompletionsController {
     @Req() request: FastifyRequest,
     @Res() reply: FastifyReply,
   ): Promise<void> {
-    const leave = this.drain.enter();
+    const leave = outlastsAnswer(request);
     try {
       await this.run(new ChatExchange(request, reply, this.clock), request, caller);
     } finally {

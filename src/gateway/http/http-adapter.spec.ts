@@ -13,7 +13,8 @@ import { ControlPlaneValidationPipe } from '../../platform/http/control-plane-va
 import { Drain } from '../../platform/http/drain';
 import { RouteBook } from '../../platform/http/route-book';
 import { ErrorFilter } from '../error.filter';
-import { createHttpAdapter, refuseWhileDraining } from './http-adapter';
+import { createHttpAdapter } from './http-adapter';
+import { countInFlight } from './in-flight';
 
 class Entry {
   @IsInt()
@@ -92,7 +93,7 @@ beforeAll(async () => {
     logger: false,
   } as never);
   app.useGlobalFilters(new ErrorFilter(new SystemClock(), routes));
-  refuseWhileDraining(adapter, drain);
+  countInFlight(adapter.getInstance(), drain);
   await app.listen(0, '127.0.0.1');
   ({ port } = app.getHttpServer().address() as AddressInfo);
   url = `http://127.0.0.1:${port}`;

@@ -4,7 +4,6 @@ import type { FastifyReply, FastifyRequest } from 'fastify';
 import { refuse, type Refusal } from '../../kernel/errors';
 import { newId } from '../../kernel/ids';
 import { BODY_LIMIT_BYTES, parseBodies } from '../../platform/http/body-parser';
-import type { Drain } from '../../platform/http/drain';
 import type { RouteBook } from '../../platform/http/route-book';
 import { localeOf } from '../../platform/i18n/render-message';
 import { renderOpenAiError } from '../openai-error';
@@ -39,7 +38,7 @@ export function createHttpAdapter(limits: SocketLimits, routes: RouteBook): Fast
       keepAlive: true,
       keepAliveInitialDelay: 30_000,
     },
-    // Fastify's own 503 has another shape; refuseWhileDraining has refused before it closes.
+    // Fastify's own 503 has another shape; countInFlight has refused before it closes.
     return503OnClosing: false,
     clientErrorHandler: answerBrokenHttp,
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
@@ -57,23 +56,6 @@ export function createHttpAdapter(limits: SocketLimits, routes: RouteBook): Fast
     else done();
   });
   return adapter;
-}
-
-/** While the process is on its way out connections end with their answer, and at last new requests are refused. */
-export function refuseWhileDraining(adapter: FastifyAdapter, drain: Drain): void {
-  adapter.getInstance().addHook('onRequest', (request, reply, done) => {
-    if (!drain.isDraining) {
-      done();
-      return;
-    }
-    reply.header('connection', 'close');
-    if (drain.refusesNew && !isForOperators(request.url)) sendRefusal(refuse('SHUTTING_DOWN'), request, reply);
-    else done();
-  });
-}
-
-function isForOperators(url: string): boolean {
-  return url.startsWith('/health') || url.startsWith('/metrics');
 }
 
 /** The answer of a hook, in place of a handler. */

@@ -37,6 +37,15 @@ describe('Drain', () => {
     expect(cut).toEqual(['stream']);
   });
 
+  it('cuts at once what begins after the deadline', async () => {
+    const drain = new Drain();
+    drain.enter();
+    await drain.run({ graceMs: 0, deadlineMs: 5, settleMs: 5 });
+    const cut = jest.fn();
+    drain.onDeadline(cut)();
+    expect(cut).toHaveBeenCalledTimes(1);
+  });
+
   it('tells how many requests did not end at all', async () => {
     const drain = new Drain();
     drain.enter();

@@ -19,6 +19,7 @@ export interface DrainTiming {
 export class Drain {
   private stage: 'serving' | 'draining' | 'refusing' = 'serving';
   private count = 0;
+  private isPastDeadline = false;
   private readonly deadlineListeners = new Set<() => void>();
   private wakeWaiter: (() => void) | undefined;
 
@@ -48,8 +49,15 @@ export class Drain {
     };
   }
 
-  /** `cut` is called when running requests have had their time. Returns what takes the listener back. */
+  /**
+   * `cut` is called when running requests have had their time: at once where they have already. Returns what takes the
+   * listener back.
+   */
   onDeadline(cut: () => void): () => void {
+    if (this.isPastDeadline) {
+      cut();
+      return () => undefined;
+    }
     this.deadlineListeners.add(cut);
     return () => void this.deadlineListeners.delete(cut);
   }
@@ -61,6 +69,7 @@ export class Drain {
     if (graceMs > 0) await this.waitFor(graceMs);
     this.stage = 'refusing';
     if (this.count > 0) await this.untilIdle(deadlineMs);
+    this.isPastDeadline = true;
     for (const cut of [...this.deadlineListeners]) cut();
     if (this.count > 0) await this.untilIdle(settleMs);
     return this.count;
