@@ -1,14 +1,14 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Pool } from 'pg';
-import { ProjectionQueue } from '../billing/settlement/projection-queue';
 import { type EndRow, voidFields } from '../billing/writer/charge-rows';
-import { ChargeWriter } from '../billing/writer/charge-writer';
+import { ChargeWriter, type EndOutcome } from '../billing/writer/charge-writer';
 import { nanoUsd } from '../kernel/money';
 import { PG_POOL } from '../platform/database/pg-pool';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { EpochAuthority } from '../quota/epoch-authority';
 import { type HoldEntry, parseHoldEntry } from '../quota/hold-entry';
 import { holdsKey, tenantsOfProcessKey } from '../quota/quota-keys';
+import { type PostedBalance, QUOTA_STORE, type QuotaStore } from '../quota/quota-store.port';
 
 export interface Swept {
   /** PENDING rows that became VOIDED. */
@@ -17,113 +17,191 @@ export interface Swept {
   readonly orphaned: number;
   /** Holds whose charge had ended, but whose projection was never told. */
   readonly finished: number;
+  /** Charges whose ending was not taken; they and their holds stay as they are. */
+  readonly refused: number;
 }
 
-interface PendingRow {
+/** One pass over what one process left. */
+interface Pass {
+  readonly processId: string;
+  readonly oldestOpenId: string;
+  readonly signal: AbortSignal;
+  readonly refused: Set<string>;
+  readonly voided: Set<string>;
+  readonly orphaned: Set<string>;
+  finished: number;
+}
+
+type Hold = readonly [holdId: string, entry: HoldEntry];
+
+interface ChargeRow {
   readonly id: string;
   readonly tenant_id: string;
+  readonly status: 'PENDING' | 'COMMITTED' | 'VOIDED';
   readonly credit_limit_nano_usd: string;
 }
 
 const BATCH = 500;
+const SECONDS_A_DAY = 86_400;
 const REASON = { reasonCode: 'PROCESS_DEAD', endReason: 'process_dead' } as const;
 
-/** Ends what one dead process left: first the rows, which are the truth, then the holds in the projection. */
+/**
+ * Ends what one dead process left: first the rows, which are the truth, then the holds in the projection. Every step has
+ * one winner or changes nothing the second time: two may sweep the same process at once, and one may die anywhere.
+ */
 @Injectable()
 export class DeadCharges {
   constructor(
     @Inject(PG_POOL) private readonly pool: Pool,
     private readonly writer: ChargeWriter,
-    private readonly projection: ProjectionQueue,
+    @Inject(QUOTA_STORE) private readonly store: QuotaStore,
     private readonly connection: RedisConnection,
     private readonly epochs: EpochAuthority,
   ) {}
 
-  /** Undefined where Redis could not be asked: the rows are ended, the holds wait for the next round. */
-  async sweep(processId: string, oldestOpenId: string): Promise<Swept | undefined> {
-    const voided = await this.voidRows(processId, oldestOpenId);
+  /**
+   * Undefined where Redis is away: the rows are ended, the holds wait for the next round. Rejects where a server failed
+   * midway or `signal` aborted: what is left is found again.
+   */
+  async sweep(processId: string, oldestOpenId: string, signal: AbortSignal): Promise<Swept | undefined> {
+    const pass: Pass = {
+      processId,
+      oldestOpenId,
+      signal,
+      refused: new Set(),
+      voided: new Set(),
+      orphaned: new Set(),
+      finished: 0,
+    };
+    await this.voidRows(pass);
     if (!this.connection.isReady) return undefined;
-    const key = tenantsOfProcessKey(processId);
-    let orphaned = 0;
-    let finished = 0;
-    for (const tenantId of await this.connection.client.smembers(key)) {
+    for (const tenantId of await this.tenantsOf(pass)) {
       const holds = await this.holdsOf(tenantId, processId);
       for (let at = 0; at < holds.length; at += BATCH) {
-        const ended = await this.endHolds(tenantId, processId, holds.slice(at, at + BATCH));
-        orphaned += ended.orphaned;
-        finished += ended.finished;
+        await this.endHolds(pass, tenantId, holds.slice(at, at + BATCH));
       }
     }
-    await this.projection.drain(5_000);
-    await this.connection.client.del(key);
-    return { voided, orphaned, finished };
+    const { voided, orphaned, finished, refused } = pass;
+    return { voided: voided.size, orphaned: orphaned.size, finished, refused: refused.size };
   }
 
-  private async voidRows(processId: string, oldestOpenId: string): Promise<number> {
-    let voided = 0;
-    let after = oldestOpenId;
+  /**
+   * Nothing of the process is left. Its set of tenants stays as long as its row: should it only have been paused, what it
+   * reserves before it learns of its death is found by it.
+   */
+  async forget(processId: string, keptForDays: number): Promise<void> {
+    await this.connection.client.expire(tenantsOfProcessKey(processId), keptForDays * SECONDS_A_DAY);
+  }
+
+  private async voidRows(pass: Pass): Promise<void> {
+    let after: string | null = null;
     for (;;) {
-      const { rows } = await this.pool.query<PendingRow>(
-        `select id, tenant_id, credit_limit_nano_usd from billing_transaction
-          where id >= $2 and process_id = $1 and status = 'PENDING' order by id limit ${BATCH}`,
-        [processId, after],
+      const { rows }: { rows: ChargeRow[] } = await this.pool.query<ChargeRow>(
+        `select id, tenant_id, status, credit_limit_nano_usd from billing_transaction
+          where id >= $2 and ($3::uuid is null or id > $3) and process_id = $1 and status = 'PENDING'
+          order by id limit ${BATCH}`,
+        [pass.processId, after ?? pass.oldestOpenId, after],
       );
-      const outcomes = await Promise.all(
-        rows.map(async (row) => {
-          const { outcome } = await this.writer.write({ ...row, ...voidFields(REASON), is_new: false });
-          this.projection.release(row.tenant_id, row.id);
-          return outcome;
-        }),
-      );
-      voided += outcomes.filter((outcome) => outcome === 'voided').length;
+      pass.signal.throwIfAborted();
+      await Promise.all(rows.map((row) => this.voidRow(pass, row)));
       const last = rows.at(-1);
-      if (!last || rows.length < BATCH) return voided;
+      if (!last || rows.length < BATCH) return;
       after = last.id;
     }
   }
 
-  private async holdsOf(tenantId: string, processId: string): Promise<readonly (readonly [string, HoldEntry])[]> {
+  /**
+   * Where the process may have holds: the tenants it announced in Redis, and those of its rows, because a rebuilt
+   * projection has its open holds but not the announcement.
+   */
+  private async tenantsOf(pass: Pass): Promise<ReadonlySet<string>> {
+    const announced = await this.connection.client.smembers(tenantsOfProcessKey(pass.processId));
+    const { rows } = await this.pool.query<{ tenant_id: string }>(
+      `select distinct tenant_id from billing_transaction where id >= $2 and process_id = $1`,
+      [pass.processId, pass.oldestOpenId],
+    );
+    return new Set([...announced, ...rows.map((row) => row.tenant_id)]);
+  }
+
+  private async holdsOf(tenantId: string, processId: string): Promise<readonly Hold[]> {
     const entries = await this.connection.client.hgetall(holdsKey(tenantId));
     return Object.entries(entries)
       .map(([holdId, text]) => [holdId, parseHoldEntry(text)] as const)
       .filter(([, entry]) => entry.processId === processId);
   }
 
-  private async endHolds(
-    tenantId: string,
-    processId: string,
-    holds: readonly (readonly [string, HoldEntry])[],
-  ): Promise<{ orphaned: number; finished: number }> {
-    const { rows } = await this.pool.query<{ id: string; status: string }>(
-      `select id, status from billing_transaction where id = any ($1)`,
+  /** Each by what stands in the ledger: no hold is released before its row has ended. */
+  private async endHolds(pass: Pass, tenantId: string, holds: readonly Hold[]): Promise<void> {
+    const { rows } = await this.pool.query<ChargeRow>(
+      `select id, tenant_id, status, credit_limit_nano_usd from billing_transaction where id = any ($1)`,
       [holds.map(([holdId]) => holdId)],
     );
-    const statusOf = new Map(rows.map((row) => [row.id, row.status]));
-    const orphans = holds.filter(([holdId]) => !statusOf.has(holdId));
-    await Promise.all(
-      orphans.map(([holdId, entry]) => this.writer.write(this.orphanRow(tenantId, processId, holdId, entry))),
+    const rowOf = new Map(rows.map((row) => [row.id, row]));
+    pass.signal.throwIfAborted();
+    const stands = await Promise.all(
+      holds.map(([holdId, entry]) => this.endRow(pass, tenantId, holdId, entry, rowOf.get(holdId))),
     );
-    const committed = holds.filter(([holdId]) => statusOf.get(holdId) === 'COMMITTED');
-    if (committed.length > 0) await this.settle(tenantId, committed);
-    for (const [holdId] of holds) {
-      if (statusOf.get(holdId) !== 'COMMITTED') this.projection.release(tenantId, holdId);
-    }
-    return { orphaned: orphans.length, finished: committed.length };
+    const idsThatAre = (status: string): readonly string[] =>
+      holds.map(([holdId]) => holdId).filter((_, at) => stands[at] === status);
+    const committed = idsThatAre('COMMITTED');
+    if (committed.length > 0) await this.store.settle(tenantId, committed, await this.postedOf(tenantId));
+    const voided = idsThatAre('VOIDED');
+    if (voided.length > 0) await this.store.release(tenantId, voided);
+    pass.finished += [...committed, ...voided].filter((id) => !pass.voided.has(id) && !pass.orphaned.has(id)).length;
   }
 
-  private async settle(tenantId: string, holds: readonly (readonly [string, HoldEntry])[]): Promise<void> {
+  /** What stands of a hold's charge afterwards; undefined where it could not be ended. */
+  private async endRow(
+    pass: Pass,
+    tenantId: string,
+    holdId: string,
+    entry: HoldEntry,
+    row: ChargeRow | undefined,
+  ): Promise<'COMMITTED' | 'VOIDED' | undefined> {
+    if (row?.status === 'PENDING') return this.voidRow(pass, row);
+    if (row) return row.status;
+    const outcome = await this.write(pass, this.orphanRow(pass.processId, tenantId, holdId, entry));
+    if (outcome === 'voided') pass.orphaned.add(holdId);
+    return standing(outcome);
+  }
+
+  private async voidRow(pass: Pass, row: ChargeRow): Promise<'COMMITTED' | 'VOIDED' | undefined> {
+    if (pass.refused.has(row.id)) return undefined;
+    const { id, tenant_id, credit_limit_nano_usd } = row;
+    const outcome = await this.write(pass, {
+      ...voidFields(REASON),
+      id,
+      tenant_id,
+      credit_limit_nano_usd,
+      is_new: false,
+    });
+    if (outcome === 'voided') pass.voided.add(id);
+    return standing(outcome);
+  }
+
+  /** Undefined where the row was not taken: the others go on, and it is tried again in a later pass. */
+  private async write(pass: Pass, row: EndRow): Promise<EndOutcome | undefined> {
+    const outcome = await this.writer.write(row).then(
+      (result) => result.outcome,
+      // The writer has logged why.
+      () => undefined,
+    );
+    if (standing(outcome) === undefined) pass.refused.add(row.id);
+    return outcome;
+  }
+
+  private async postedOf(tenantId: string): Promise<PostedBalance> {
     const { rows } = await this.pool.query<{ posted_nano_usd: string; version: string }>(
       `select posted_nano_usd, version from ledger_account where tenant_id = $1 and name = 'wallet'`,
       [tenantId],
     );
     const [wallet] = rows;
-    if (!wallet) return;
-    const posted = { posted: nanoUsd(wallet.posted_nano_usd), version: BigInt(wallet.version) };
-    for (const [holdId] of holds) this.projection.settle(tenantId, holdId, posted);
+    if (!wallet) throw new Error(`tenant ${tenantId} has committed charges and no wallet`);
+    return { posted: nanoUsd(wallet.posted_nano_usd), version: BigInt(wallet.version) };
   }
 
   /** All that is known of a hold without a row; its trace id is lost, its own id stands in. */
-  private orphanRow(tenantId: string, processId: string, holdId: string, entry: HoldEntry): EndRow {
+  private orphanRow(processId: string, tenantId: string, holdId: string, entry: HoldEntry): EndRow {
     return {
       ...voidFields(REASON),
       id: holdId,
@@ -140,5 +218,20 @@ export class DeadCharges {
       month_window_start_ms: entry.monthStartMs,
       is_new: true,
     };
+  }
+}
+
+function standing(outcome: EndOutcome | undefined): 'COMMITTED' | 'VOIDED' | undefined {
+  switch (outcome) {
+    case 'committed':
+    case 'already_committed':
+      return 'COMMITTED';
+    case 'voided':
+    case 'already_voided':
+      return 'VOIDED';
+    case 'fenced':
+    case 'missing':
+    case undefined:
+      return undefined;
   }
 }

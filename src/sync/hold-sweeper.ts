@@ -1,4 +1,11 @@
-import { Inject, Injectable, Logger, type OnApplicationBootstrap } from '@nestjs/common';
+import {
+  type BeforeApplicationShutdown,
+  Inject,
+  Injectable,
+  Logger,
+  type OnApplicationBootstrap,
+  type OnApplicationShutdown,
+} from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
 import type { Pool } from 'pg';
 import { CLOCK, type Clock } from '../kernel/clock';
@@ -13,21 +20,30 @@ interface ProcessRow {
   readonly id: string;
   readonly beat: string;
   readonly status: 'alive' | 'dead';
-  readonly oldest_open_id: string;
 }
 
-const KEEP_ENDED = '7 days';
+/** Looks this many beats apart are one watch; a longer break starts it anew. */
+const MAX_GAP_BEATS = 3;
+const KEEP_ENDED_DAYS = 7;
+const INTERVAL = 'hold-sweeper';
 
 /**
  * Resolves what dead processes left open. Every process watches all beats; one of them, the leader, acts. A living
  * process is never touched: only one whose beat stood still for the whole time is marked dead, and the mark names the
  * beat that was seen, so that a beat in between wins.
+ *
+ * A dead process is swept in every round until a round finds nothing of it, and is `swept` when another look, the whole
+ * time later, finds nothing either: what was still on its way to Postgres when it died has arrived by then.
  */
 @Injectable()
-export class HoldSweeper implements OnApplicationBootstrap {
+export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
   private readonly logger = new Logger(HoldSweeper.name);
   private readonly watch: DeadProcesses;
-  private isSweeping = false;
+  /** Dead processes of which the last round could end nothing, and since when, by our clock. */
+  private readonly quietSinceMs = new Map<string, number>();
+  private readonly leaving = new AbortController();
+  private round: Promise<void> | undefined;
+  private isBlind = false;
 
   constructor(
     @Inject(PG_POOL) private readonly pool: Pool,
@@ -37,38 +53,77 @@ export class HoldSweeper implements OnApplicationBootstrap {
     private readonly charges: DeadCharges,
     private readonly settings: Settings,
   ) {
-    this.watch = new DeadProcesses(settings.processDeadMs);
+    this.watch = new DeadProcesses({
+      deadAfterMs: settings.processDeadMs,
+      maxGapMs: MAX_GAP_BEATS * settings.processBeatMs,
+    });
   }
 
   onApplicationBootstrap(): void {
     const timer = setInterval(() => void this.sweep(), this.settings.processBeatMs);
-    this.scheduler.addInterval('hold-sweeper', timer);
+    this.scheduler.addInterval(INTERVAL, timer);
   }
 
-  /** One round; rounds never overlap. Never rejects. */
+  /** No new batch starts; the one under way is written by the writer's own drain. */
+  beforeApplicationShutdown(): void {
+    this.leaving.abort(new Error('this process is leaving'));
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await this.round;
+  }
+
+  /** One look, and one round where somebody is dead; rounds never overlap. Never rejects. */
   async sweep(): Promise<void> {
-    if (this.isSweeping) return;
-    this.isSweeping = true;
+    if (this.leaving.signal.aborted) return;
+    const dead = await this.look();
+    // A long round does not keep us from watching: the look is made, the round is the next one's.
+    if (dead.length === 0 || this.round) return;
+    this.round = this.resolveAll(dead).finally(() => {
+      this.round = undefined;
+    });
+    await this.round;
+  }
+
+  private async look(): Promise<readonly ProcessRow[]> {
     try {
-      const dead = await this.observe();
-      if (dead.length === 0) return;
-      await asLeader(this.pool, 'tollgate hold sweeper', async () => {
-        for (const process of dead) await this.resolve(process);
-      });
+      const { rows } = await this.pool.query<ProcessRow>(
+        `select id, beat, status from gateway_process where status in ('alive', 'dead') and id <> $1`,
+        [this.process.id],
+      );
+      if (this.isBlind) this.logger.log('the beats can be seen again');
+      this.isBlind = false;
+      const nowMs = this.clock.monotonicMs();
+      const silent = new Set(this.watch.observe(rows, nowMs).map(({ id }) => id));
+      const present = new Set(rows.map(({ id }) => id));
+      for (const id of this.quietSinceMs.keys()) if (!present.has(id)) this.quietSinceMs.delete(id);
+      return rows.filter((row) => (row.status === 'dead' ? this.isDue(row.id, nowMs) : silent.has(row.id)));
     } catch (error) {
-      this.logger.warn(`the sweeper could not finish: ${error instanceof Error ? error.message : String(error)}`);
-    } finally {
-      this.isSweeping = false;
+      this.watch.interrupt();
+      if (!this.isBlind) this.logger.warn(`the beats cannot be seen: ${textOf(error)}`);
+      this.isBlind = true;
+      return [];
     }
   }
 
-  private async observe(): Promise<readonly ProcessRow[]> {
-    const { rows } = await this.pool.query<ProcessRow>(
-      `select id, beat, status, oldest_open_id from gateway_process where status in ('alive', 'dead') and id <> $1`,
-      [this.process.id],
-    );
-    const silent = new Set(this.watch.observe(rows, this.clock.monotonicMs()).map(({ id }) => id));
-    return rows.filter((row) => row.status === 'dead' || silent.has(row.id));
+  private isDue(processId: string, nowMs: number): boolean {
+    const since = this.quietSinceMs.get(processId);
+    return since === undefined || nowMs - since >= this.settings.processDeadMs;
+  }
+
+  private async resolveAll(dead: readonly ProcessRow[]): Promise<void> {
+    try {
+      await asLeader(this.pool, 'tollgate hold sweeper', async () => {
+        for (const process of dead) {
+          // What cannot be ended for one process must not keep another's holds.
+          await this.resolve(process).catch((error: unknown) => {
+            this.logger.warn(`process ${process.id} could not be swept: ${textOf(error)}`);
+          });
+        }
+      });
+    } catch (error) {
+      this.logger.warn(`the sweeper could not finish: ${textOf(error)}`);
+    }
   }
 
   private async resolve(row: ProcessRow): Promise<void> {
@@ -79,16 +134,36 @@ export class HoldSweeper implements OnApplicationBootstrap {
     );
     const [marked] = rows;
     if (!marked) return;
-    const swept = await this.charges.sweep(row.id, marked.oldest_open_id);
+    if (row.status === 'alive') this.logger.warn(`process ${row.id} is dead: its beat stands still`);
+    const swept = await this.charges.sweep(row.id, marked.oldest_open_id, this.leaving.signal);
     if (swept === undefined) return;
-    await this.pool.query(`update gateway_process set status = 'swept' where id = $1 and status = 'dead'`, [row.id]);
+    const ended = swept.voided + swept.orphaned + swept.finished;
+    if (ended > 0) {
+      this.quietSinceMs.delete(row.id);
+      this.logger.warn(
+        `process ${row.id} left ${swept.voided} open charges, voided now, ${swept.orphaned} holds without a row and ` +
+          `${swept.finished} endings the projection did not know`,
+      );
+      return;
+    }
+    const wasQuiet = this.quietSinceMs.has(row.id);
+    if (swept.refused > 0 || !wasQuiet) this.quietSinceMs.set(row.id, this.clock.monotonicMs());
+    else await this.finish(row.id);
+  }
+
+  private async finish(processId: string): Promise<void> {
+    await this.charges.forget(processId, KEEP_ENDED_DAYS);
+    await this.pool.query(`update gateway_process set status = 'swept' where id = $1 and status = 'dead'`, [processId]);
+    this.quietSinceMs.delete(processId);
+    this.logger.log(`process ${processId} is swept`);
     await this.pool.query(
-      `delete from gateway_process where status in ('swept', 'ended') and beat_at < now() - $1::interval`,
-      [KEEP_ENDED],
-    );
-    this.logger.warn(
-      `process ${row.id} is dead: ${swept.voided} open charges voided, ${swept.orphaned} holds without a row released, ` +
-        `${swept.finished} projections finished`,
+      `delete from gateway_process
+        where status in ('swept', 'ended') and beat_at < now() - make_interval(days => $1)`,
+      [KEEP_ENDED_DAYS],
     );
   }
+}
+
+function textOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }

@@ -1,10 +1,12 @@
-import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
+import { Client } from 'pg';
 import { Invariants } from '../../src/billing/invariants/invariants.service';
+import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
+import { ChargeWriter } from '../../src/billing/writer/charge-writer';
+import { floorOfTime } from '../../src/kernel/ids';
 import { nanoUsd } from '../../src/kernel/money';
-import { ProcessIdentity } from '../../src/platform/process/process-identity';
-import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
-import { DeadProcesses } from '../../src/sync/dead-processes';
-import { HoldSweeper } from '../../src/sync/hold-sweeper';
+import { holdsKey, quotaKey, tenantsOfProcessKey } from '../../src/quota/quota-keys';
+import { DeadCharges } from '../../src/sync/dead-charges';
+import type { HoldSweeper } from '../../src/sync/hold-sweeper';
 import {
   createTenant,
   type MoneyProcess,
@@ -15,58 +17,49 @@ import {
 } from '../support/money-harness';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis, type TestRedis } from '../support/test-redis';
+import {
+  chargeOf,
+  DEAD_AFTER_MS,
+  idOf,
+  ManualClock,
+  statusOfCharge,
+  statusOfProcess,
+  STILL,
+  sweeperOf,
+} from './hold-sweeper-stage';
 
-describe('dead processes', () => {
-  it('are those whose beat stood still for the whole time that we watched', () => {
-    const watch = new DeadProcesses(1_000);
-    const beats = (...list: [string, string][]): { id: string; beat: string }[] =>
-      list.map(([id, beat]) => ({ id, beat }));
-    expect(watch.observe(beats(['a', '5'], ['b', '1']), 0)).toEqual([]);
-    expect(watch.observe(beats(['a', '5'], ['b', '2']), 999)).toEqual([]);
-    expect(watch.observe(beats(['a', '5'], ['b', '2']), 1_000)).toEqual(beats(['a', '5']));
-    // Gone and back: watched anew.
-    expect(watch.observe(beats(['b', '3']), 1_001)).toEqual([]);
-    expect(watch.observe(beats(['a', '5']), 2_500)).toEqual([]);
-  });
-});
+/** Watermarks before and behind every row. */
+const FIRST_ID = floorOfTime(0);
+const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 describe('the hold sweeper', () => {
   let database: TestDatabase;
   let redis: TestRedis;
   let dead: MoneyProcess;
   let living: MoneyProcess;
-
-  /** No beat and no round by timer: the test decides what happens when. */
-  const still = { processBeatMs: 3_600_000, processDeadMs: 200 };
+  let sweeper: HoldSweeper;
+  const clock = new ManualClock();
 
   beforeEach(async () => {
     [database, redis] = await Promise.all([createTestDatabase(), startTestRedis()]);
-    const urls = { databaseUrl: database.url, redisUrl: redis.url, ...still };
+    const urls = { databaseUrl: database.url, redisUrl: redis.url, ...STILL };
     dead = await startMoneyProcess(urls);
     living = await startMoneyProcess(urls);
+    sweeper = sweeperOf(living, clock);
   });
 
   afterEach(async () => {
+    jest.restoreAllMocks();
     await Promise.all([dead.close(), living.close()]);
     await redis.stop();
     await database.drop();
   });
 
-  /** Declares the process dead as its sweeper does, and lets the other sweep. */
+  /** Declares the process dead as its sweeper does, and lets the other sweep when it is time for another look. */
   async function sweep(): Promise<void> {
-    await living.pool.query(`update gateway_process set status = 'dead' where id = $1`, [
-      dead.module.get(ProcessIdentity).id,
-    ]);
-    await living.module.get(HoldSweeper).sweep();
-    await living.module.get(ProjectionQueue).drain(2_000);
-  }
-
-  async function statusOf(holdId: string): Promise<string | undefined> {
-    const { rows } = await living.pool.query<{ status: string }>(
-      `select status from billing_transaction where id = $1`,
-      [holdId],
-    );
-    return rows[0]?.status;
+    await living.pool.query(`update gateway_process set status = 'dead' where id = $1`, [idOf(dead)]);
+    clock.pass(DEAD_AFTER_MS);
+    await sweeper.sweep();
   }
 
   async function expectInvariants(): Promise<void> {
@@ -80,8 +73,8 @@ describe('the hold sweeper', () => {
     const alive = await openCharge(living, limits, 200n);
     expect([await left.durable(), await alive.durable()]).toEqual([undefined, undefined]);
     await sweep();
-    expect(await statusOf(left.held.holdId)).toBe('VOIDED');
-    expect(await statusOf(alive.held.holdId)).toBe('PENDING');
+    expect(await statusOfCharge(living, left.held.holdId)).toBe('VOIDED');
+    expect(await statusOfCharge(living, alive.held.holdId)).toBe('PENDING');
     expect(await living.redis.client.hget(quotaKey(limits.tenantId), 'held')).toBe('200');
     await alive.settle(outputOf(200));
     await living.module.get(ProjectionQueue).drain(2_000);
@@ -93,7 +86,7 @@ describe('the hold sweeper', () => {
     const outcome = await reserve(dead, limits, 300n);
     if (!outcome.admitted) throw new Error('refused');
     await sweep();
-    expect(await statusOf(outcome.hold.holdId)).toBe('VOIDED');
+    expect(await statusOfCharge(living, outcome.hold.holdId)).toBe('VOIDED');
     expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
     await expectInvariants();
   });
@@ -135,15 +128,119 @@ describe('the hold sweeper', () => {
     await expectInvariants();
   });
 
-  it('of two sweepers at once, one resolves each charge', async () => {
+  it('two sweepers of one process at once end each charge once, and give each request back once', async () => {
     const limits = await createTenant(dead, nanoUsd(100_000n));
-    const charges = await Promise.all(Array.from({ length: 40 }, () => openCharge(dead, limits, 100n)));
-    await Promise.all(charges.map((charge) => charge.durable()));
-    await Promise.all([sweep(), sweep()]);
-    const { rows } = await living.pool.query(
-      `select status, count(*)::int as n from billing_transaction where type = 'charge' group by status`,
+    const kept = await openCharge(living, limits, 100n);
+    const pending = await Promise.all(Array.from({ length: 40 }, () => openCharge(dead, limits, 100n)));
+    await Promise.all([kept, ...pending].map((charge) => charge.durable()));
+    for (let at = 0; at < 40; at += 1) await reserve(dead, limits, 100n);
+    const third = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, ...STILL });
+    const { signal } = new AbortController();
+    const passes = await Promise.all(
+      [living, third].map((process) => process.module.get(DeadCharges).sweep(idOf(dead), FIRST_ID, signal)),
     );
-    expect(rows).toEqual([{ status: 'VOIDED', n: 40 }]);
+    const sumOf = (what: 'voided' | 'orphaned' | 'refused'): number =>
+      passes.reduce((sum, pass) => sum + (pass?.[what] ?? NaN), 0);
+    expect([sumOf('voided'), sumOf('orphaned'), sumOf('refused')]).toEqual([40, 40, 0]);
+    const { rows } = await living.pool.query(
+      `select status, count(*)::int as n from billing_transaction where type = 'charge' group by status order by status`,
+    );
+    expect(rows).toEqual([
+      { status: 'PENDING', n: 1 },
+      { status: 'VOIDED', n: 80 },
+    ]);
+    expect(await living.redis.client.hmget(quotaKey(limits.tenantId), 'held', 'day_used')).toEqual(['100', '1']);
+    await expectInvariants();
+    await third.close();
+  });
+
+  it('voids a PENDING row that the look at the rows has missed before it releases its hold', async () => {
+    const limits = await createTenant(dead, nanoUsd(1_000n));
+    const charge = await openCharge(dead, limits, 300n);
+    await charge.durable();
+    // As if the row had been inserted behind the page that was read.
+    const { signal } = new AbortController();
+    const pass = await living.module.get(DeadCharges).sweep(idOf(dead), LAST_ID, signal);
+    expect(pass).toEqual({ voided: 1, orphaned: 0, finished: 0, refused: 0 });
+    expect(await statusOfCharge(living, charge.held.holdId)).toBe('VOIDED');
+    expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
+  });
+
+  it('settles a hold whose charge was committed while its VOIDED row was on its way', async () => {
+    const limits = await createTenant(dead, nanoUsd(1_000n));
+    const outcome = await reserve(dead, limits, 300n);
+    if (!outcome.admitted) throw new Error('refused');
+    // The process was only paused: it commits, and dies before the projection hears of it.
+    jest.spyOn(dead.module.get(ProjectionQueue), 'settle').mockReturnValue(undefined);
+    const writer = living.module.get(ChargeWriter);
+    const write = writer.write.bind(writer);
+    jest.spyOn(writer, 'write').mockImplementation(async (row) => {
+      const charge = dead.charges.begin(chargeOf(outcome.hold), limits);
+      if ('code' in charge) throw new Error('refused');
+      await charge.settle(outputOf(10));
+      return write(row);
+    });
+    await sweep();
+    expect(await statusOfCharge(living, outcome.hold.holdId)).toBe('COMMITTED');
+    expect(await living.redis.client.hmget(quotaKey(limits.tenantId), 'held', 'posted', 'version', 'day_used')).toEqual(
+      ['0', '990', '2', '1'],
+    );
+    await expectInvariants();
+  });
+
+  it('releases what a rebuilt projection holds, though the announcement of its tenant is lost', async () => {
+    const limits = await createTenant(dead, nanoUsd(1_000n));
+    const charge = await openCharge(dead, limits, 300n);
+    await charge.durable();
+    await living.redis.client.del(tenantsOfProcessKey(idOf(dead)));
+    // The rows are ended while Redis cannot be asked; the hold waits for it.
+    const isAway = jest.spyOn(living.redis, 'isReady', 'get').mockReturnValue(false);
+    await sweep();
+    expect(await statusOfCharge(living, charge.held.holdId)).toBe('VOIDED');
+    expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(1);
+    isAway.mockRestore();
+    await sweep();
+    expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
+    await expectInvariants();
+  });
+
+  it('loses nothing where Redis fails in the middle: the next round finds what is left', async () => {
+    const limits = await createTenant(dead, nanoUsd(1_000n));
+    await (await openCharge(dead, limits, 300n)).durable();
+    const release = jest.spyOn(living.store, 'release').mockRejectedValueOnce(new Error('Redis did not answer'));
+    await sweep();
+    expect(release).toHaveBeenCalledTimes(1);
+    expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(1);
+    expect(await statusOfProcess(living, idOf(dead))).toBe('dead');
+    await sweep();
+    expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
+    await expectInvariants();
+  });
+
+  it('a row that Postgres does not let end keeps its hold, and keeps nobody else from being ended', async () => {
+    const limits = await createTenant(dead, nanoUsd(1_000n));
+    const [stuck, other] = [await openCharge(dead, limits, 300n), await openCharge(dead, limits, 200n)];
+    await Promise.all([stuck.durable(), other.durable()]);
+    const owner = new Client({ connectionString: database.url });
+    await owner.connect();
+    await owner.query(`
+      create function refuse_one() returns trigger language plpgsql as
+        $$ begin raise exception 'stuck' using errcode = '23514'; end $$;
+      create trigger refuse_one before update on billing_transaction
+        for each row when (old.id = '${stuck.held.holdId}') execute function refuse_one()`);
+    await sweep();
+    await sweep();
+    expect([await statusOfCharge(living, stuck.held.holdId), await statusOfCharge(living, other.held.holdId)]).toEqual([
+      'PENDING',
+      'VOIDED',
+    ]);
+    expect(await living.redis.client.hkeys(holdsKey(limits.tenantId))).toEqual([stuck.held.holdId]);
+    expect(await statusOfProcess(living, idOf(dead))).toBe('dead');
+    await expectInvariants();
+    await owner.query(`drop trigger refuse_one on billing_transaction`);
+    await owner.end();
+    await sweep();
+    expect(await statusOfCharge(living, stuck.held.holdId)).toBe('VOIDED');
     await expectInvariants();
   });
 });

@@ -15,13 +15,16 @@ const OPENS_WITHIN_MS = 60_000;
  * This process' row in gateway_process. Each beat raises a counter that the sweeper watches with its own clock, and says
  * where this process' open charges begin. The row is there before the first reserve.
  *
- *   alive ─► ended    a drained process: nothing of it is open
+ *   alive ─► ended            a drained process: nothing of it is open, on its way, or unknown to the projection
  *     └────► dead ─► swept    by the sweeper; a process that finds itself dead must stop charging
+ *              └──◄────┘      by a process that was only paused: what it opened since is for the sweeper
  */
 @Injectable()
 export class GatewayProcess implements OnApplicationShutdown {
   private readonly logger = new Logger(GatewayProcess.name);
   private timer: NodeJS.Timeout | undefined;
+  private hasDied = false;
+  private isLeaving = false;
   private deathListener: () => void = () => undefined;
 
   constructor(
@@ -40,7 +43,7 @@ export class GatewayProcess implements OnApplicationShutdown {
       process.pid,
       this.watermark(),
     ]);
-    this.timer = setInterval(() => void this.beat(), this.settings.processBeatMs);
+    this.timer = setInterval(() => void this.writeBeat(), this.settings.processBeatMs);
   }
 
   /** Called once when the sweeper of another process has declared this one dead. */
@@ -48,32 +51,51 @@ export class GatewayProcess implements OnApplicationShutdown {
     this.deathListener = listener;
   }
 
+  /** A row that is not ended stops beating, and the sweeper finishes what this process could not. */
   async onApplicationShutdown(): Promise<void> {
+    this.isLeaving = true;
     clearInterval(this.timer);
-    // What is still open stays for the sweeper; the row then simply stops beating.
-    if (this.charges.openCount > 0) return;
+    if (this.charges.hasLeftovers) {
+      this.logger.warn('this process leaves something open: the sweeper of another process ends it');
+      return;
+    }
+    // The ledger has the last word: an ending that Postgres refused has left its PENDING row.
     await this.pool
-      .query(`update gateway_process set status = 'ended' where id = $1 and status = 'alive'`, [this.process.id])
+      .query(
+        `update gateway_process p set status = 'ended'
+          where id = $1 and status = 'alive' and not exists (
+            select 1 from billing_transaction b
+             where b.id >= p.oldest_open_id and b.process_id = p.id and b.status = 'PENDING')`,
+        [this.process.id],
+      )
       .catch((error: unknown) => {
         this.logger.warn(`the end of this process was not recorded: ${String(error)}`);
       });
   }
 
-  private async beat(): Promise<void> {
+  /** Raises the beat; calls the listener where this process finds that it was declared dead. */
+  async writeBeat(): Promise<void> {
     try {
-      const { rowCount } = await this.pool.query(
-        `update gateway_process set beat = beat + 1, beat_at = now(), oldest_open_id = $2
-          where id = $1 and status = 'alive'`,
+      const { rows } = await this.pool.query<{ status: string }>(
+        `update gateway_process set beat = beat + 1, beat_at = now(),
+            oldest_open_id = case when status = 'dead' then oldest_open_id else $2 end,
+            status = case when status = 'swept' then 'dead' else status end
+          where id = $1 and status <> 'ended' returning status`,
         [this.process.id, this.watermark()],
       );
-      if (rowCount === 0) {
-        clearInterval(this.timer);
-        this.logger.fatal('this process was declared dead: it ends its streams and stops');
-        this.deathListener();
-      }
+      if (rows[0]?.status !== 'alive') this.die();
     } catch (error) {
       this.logger.warn(`a beat was not written: ${error instanceof Error ? error.message : String(error)}`);
     }
+  }
+
+  /** Once, and not where the row says `ended` because this process is leaving already. */
+  private die(): void {
+    if (this.hasDied || this.isLeaving) return;
+    this.hasDied = true;
+    clearInterval(this.timer);
+    this.logger.fatal('this process was declared dead: it ends its streams and stops');
+    this.deathListener();
   }
 
   /** Every charge that is open now, or opens until the next beat, has a trace id and an id ≥ this. */

@@ -1,0 +1,80 @@
+import { SchedulerRegistry } from '@nestjs/schedule';
+import type { FrozenCharge } from '../../src/billing/charge';
+import type { Clock } from '../../src/kernel/clock';
+import { newId } from '../../src/kernel/ids';
+import { ProcessIdentity } from '../../src/platform/process/process-identity';
+import type { AdmittedHold } from '../../src/quota/quota-store.port';
+import { DeadCharges } from '../../src/sync/dead-charges';
+import { HoldSweeper } from '../../src/sync/hold-sweeper';
+import { type MoneyProcess, ONE_NANO_A_TOKEN } from '../support/money-harness';
+import { testSettings } from '../support/test-settings';
+
+/** Processes started with these write no beat and run no round by themselves: the test decides what happens when. */
+export const STILL = { processBeatMs: 3_600_000, processDeadMs: 7_200_000 } as const;
+
+/** What the sweeper under test is set to, by its manual clock. */
+export const BEAT_MS = 5_000;
+export const DEAD_AFTER_MS = 60_000;
+
+/** Monotonic time that the test moves. */
+export class ManualClock implements Clock {
+  readonly offsetMs = 0;
+  private elapsedMs = 0;
+
+  nowMs(): number {
+    return Date.now();
+  }
+
+  monotonicMs(): number {
+    return this.elapsedMs;
+  }
+
+  pass(durationMs: number): void {
+    this.elapsedMs += durationMs;
+  }
+}
+
+/** The sweeper of a process, on a clock of the test's. */
+export function sweeperOf({ module, pool }: MoneyProcess, clock: Clock): HoldSweeper {
+  return new HoldSweeper(
+    pool,
+    clock,
+    new SchedulerRegistry(),
+    module.get(ProcessIdentity),
+    module.get(DeadCharges),
+    testSettings({ processBeatMs: BEAT_MS, processDeadMs: DEAD_AFTER_MS }),
+  );
+}
+
+export function idOf(process: MoneyProcess): string {
+  return process.module.get(ProcessIdentity).id;
+}
+
+/** What its row says of `process`, asked through another one. */
+export async function statusOfProcess(asked: MoneyProcess, processId: string): Promise<string | undefined> {
+  const { rows } = await asked.pool.query<{ status: string }>(`select status from gateway_process where id = $1`, [
+    processId,
+  ]);
+  return rows[0]?.status;
+}
+
+export async function statusOfCharge(asked: MoneyProcess, holdId: string): Promise<string | undefined> {
+  const { rows } = await asked.pool.query<{ status: string }>(`select status from billing_transaction where id = $1`, [
+    holdId,
+  ]);
+  return rows[0]?.status;
+}
+
+/** A charge for a hold that was reserved elsewhere. */
+export function chargeOf(hold: AdmittedHold): FrozenCharge {
+  return {
+    hold,
+    traceId: newId(),
+    channel: 'external',
+    isStream: true,
+    apiKeyId: newId(),
+    apiKeyName: 'test key',
+    model: 'test-model',
+    price: ONE_NANO_A_TOKEN,
+  };
+}
