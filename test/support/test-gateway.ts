@@ -55,12 +55,12 @@ export async function startGateway(options: GatewayOptions): Promise<TestGateway
 
 /** Starts the process and does not wait: for boots that are meant to fail. */
 export async function launchGateway(options: GatewayOptions): Promise<{ server: ServerProcess; logFile: string }> {
-  await ensureBuilt();
+  const built = await ensureBuilt();
   const folder = mkdtempSync(join(testState().root, 'gateway-'));
   const logFile = join(folder, 'gateway.log');
   const server = startServerProcess({
     command: process.execPath,
-    args: [join(PROJECT_FOLDER, 'dist', 'src', 'main.js')],
+    args: [join(built, 'src', 'main.js')],
     pidFile: join(folder, 'gateway.pid.json'),
     logFile,
     spawn: {

@@ -1,4 +1,4 @@
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { freePort } from './free-port';
 import { stopOrphan } from './process-identity';
@@ -26,6 +26,8 @@ const ORPHAN_STOP = [
   ['SIGKILL', 5_000],
 ] as const;
 const READY_WITHIN_MS = 60_000;
+/** Where this file's own build lies (`dist`, as a rule): launcher and programs are always of one build. */
+const BUILD_FOLDER = resolve(__dirname, '../../..');
 
 /** Stops what a killed launcher left running, in the order in which it would have stopped it. */
 export async function stopOrphanPrograms({ dataFolder, say }: ProgramOptions): Promise<void> {
@@ -84,7 +86,7 @@ function startProgram(
 ): ServerProcess {
   return startServerProcess({
     command: process.execPath,
-    args: ['--enable-source-maps', join(projectFolder, 'dist', script)],
+    args: ['--enable-source-maps', join(BUILD_FOLDER, script)],
     pidFile: join(dataFolder, `${name}.pid.json`),
     logFile: join(dataFolder, 'logs', `${name}.log`),
     spawn: { cwd: projectFolder, env },

@@ -21,7 +21,8 @@ interface Launched {
 
 /** The launcher as `npm start` runs it, once it has printed its greeting. */
 async function launch(dataDir: string, env: Record<string, string> = {}): Promise<Launched> {
-  const child = spawn(process.execPath, [join(PROJECT_FOLDER, 'dist', 'src', 'platform', 'embedded', 'launcher.js')], {
+  const launcher = join(await ensureBuilt(), 'src', 'platform', 'embedded', 'launcher.js');
+  const child = spawn(process.execPath, [launcher], {
     cwd: PROJECT_FOLDER,
     env: { PATH: process.env.PATH, DATA_DIR: dataDir, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
