@@ -199,9 +199,12 @@ describe('the hold sweeper', () => {
     expect(await statusOfCharge(living, charge.held.holdId)).toBe('VOIDED');
     expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(1);
     isAway.mockRestore();
-    await sweep();
+    // By another one: what the first sweeper remembers may have died with it.
+    const third = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, ...STILL });
+    await sweeperOf(third, clock).sweep();
     expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
     await expectInvariants();
+    await third.close();
   });
 
   it('loses nothing where Redis fails in the middle: the next round finds what is left', async () => {
@@ -221,6 +224,8 @@ describe('the hold sweeper', () => {
     const limits = await createTenant(dead, nanoUsd(1_000n));
     const [stuck, other] = [await openCharge(dead, limits, 300n), await openCharge(dead, limits, 200n)];
     await Promise.all([stuck.durable(), other.durable()]);
+    const withoutRow = await reserve(dead, limits, 100n);
+    if (!withoutRow.admitted) throw new Error('refused');
     const owner = new Client({ connectionString: database.url });
     await owner.connect();
     await owner.query(`
@@ -230,10 +235,10 @@ describe('the hold sweeper', () => {
         for each row when (old.id = '${stuck.held.holdId}') execute function refuse_one()`);
     await sweep();
     await sweep();
-    expect([await statusOfCharge(living, stuck.held.holdId), await statusOfCharge(living, other.held.holdId)]).toEqual([
-      'PENDING',
-      'VOIDED',
-    ]);
+    const statuses = [stuck.held.holdId, other.held.holdId, withoutRow.hold.holdId].map((holdId) =>
+      statusOfCharge(living, holdId),
+    );
+    expect(await Promise.all(statuses)).toEqual(['PENDING', 'VOIDED', 'VOIDED']);
     expect(await living.redis.client.hkeys(holdsKey(limits.tenantId))).toEqual([stuck.held.holdId]);
     expect(await statusOfProcess(living, idOf(dead))).toBe('dead');
     await expectInvariants();
