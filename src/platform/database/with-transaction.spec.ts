@@ -62,15 +62,22 @@ describe('withTransaction', () => {
 
   it('runs the loser of a real deadlock again in a fresh transaction, so that both are applied once', async () => {
     const bothHoldOne = meetingOf(2);
+    const winnerCommitted = Promise.withResolvers<undefined>();
     let runs = 0;
-    const crossing = (first: number, second: number): Promise<void> =>
-      withTransaction(pool, async (client) => {
+    const crossing = async (first: number, second: number): Promise<void> => {
+      let ownRuns = 0;
+      await withTransaction(pool, async (client) => {
         runs += 1;
+        ownRuns += 1;
+        // Sooner it could take a row that the winner waits for, and be in a deadlock once more.
+        if (ownRuns > 1) await winnerCommitted.promise;
         await client.query(`set local deadlock_timeout = '50ms'`);
         await increment(client, first);
         await bothHoldOne();
         await increment(client, second);
       });
+      winnerCommitted.resolve(undefined);
+    };
     await Promise.all([crossing(1, 2), crossing(2, 1)]);
     expect(runs).toBe(3);
     expect(await values()).toEqual([2, 2]);
