@@ -3,7 +3,7 @@ import { nanoUsd } from '../../kernel/money';
 import type { PostedBalance, QuotaStore } from '../../quota/quota-store.port';
 import { ProjectionQueue } from './projection-queue';
 
-const postedAt = (version: number): PostedBalance => ({ posted: nanoUsd(1_000), version: BigInt(version) });
+const postedAt = (version: number): PostedBalance => ({ posted: nanoUsd(1_000n), version: BigInt(version) });
 
 /** A projection whose calls end when the test says so. */
 class ScriptedStore {
