@@ -24,6 +24,11 @@ export class BatchLane<T> {
     return this.queue.length;
   }
 
+  /** Nothing is queued and nothing under way. */
+  get isIdle(): boolean {
+    return !this.isWriting && this.queue.length === 0;
+  }
+
   push(item: T): void {
     this.queue.push({ item, queuedAtMs: performance.now() });
     if (!this.isWriting && this.timer === undefined) this.arm(this.options.windowMs);
@@ -37,9 +42,16 @@ export class BatchLane<T> {
     return true;
   }
 
+  /** Takes back all items that match and have not left yet, in their order. */
+  take(matches: (item: T) => boolean): T[] {
+    const taken = this.queue.filter((queued) => matches(queued.item)).map((queued) => queued.item);
+    if (taken.length > 0) this.queue = this.queue.filter((queued) => !matches(queued.item));
+    return taken;
+  }
+
   /** Resolves when nothing is queued or under way. */
   drain(): Promise<void> {
-    if (!this.isWriting && this.queue.length === 0) return Promise.resolve();
+    if (this.isIdle) return Promise.resolve();
     const drained = new Promise<void>((resolve) => this.idleWaiters.push(resolve));
     if (!this.isWriting) this.flush();
     return drained;

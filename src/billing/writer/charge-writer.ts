@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { Pool } from 'pg';
 import { nanoUsd, type NanoUsd } from '../../kernel/money';
@@ -5,8 +6,9 @@ import { DATABASE_ACCESS, type DatabaseAccess } from '../../platform/database/pg
 import { createPgPool } from '../../platform/database/pg-pool';
 import { Metrics } from '../../platform/metrics/metrics';
 import type { AdmitRow, EndFields, EndRow } from './charge-rows';
-import { BatchLane } from './batch-lane';
-import { writeForward } from './write-forward';
+import { ForwardLane } from './forward-lane';
+import { Turns } from './turns';
+import { AwayLog } from './write-forward';
 
 /** Streams send their first byte only after their row stands: a short window. */
 const STREAM_WINDOW_MS = 2;
@@ -20,9 +22,13 @@ const END_WINDOW_MS = 2;
 const MAX_BATCH = 500;
 /** Rows waiting in one lane before new charges are turned away; endings are bounded by the charges that were admitted. */
 const MAX_QUEUED = 20_000;
-const LOCK_TIMEOUT_MS = 250;
-/** One connection a lane, and one for a batch that was split. */
-const WRITERS = 4;
+export const LOCK_TIMEOUT_MS = 250;
+/** One connection a lane: each writes one batch at a time. */
+const WRITERS = 3;
+/** Side lanes have connections of their own: however many tenants are blocked, the lanes keep theirs. */
+const SIDE_WRITERS = 2;
+/** Short, because blocked tenants share the turns with those whose write will succeed at once. */
+const SIDE_LOCK_TIMEOUT_MS = 50;
 const STATEMENT_MS = 10_000;
 
 export type AdmitOutcome = 'admitted' | 'fenced' | 'voided' | 'rejected';
@@ -54,6 +60,7 @@ export class PendingAdmission {
 
 interface EndItem {
   readonly row: EndRow;
+  readonly askedMs: number;
   readonly resolve: (result: EndResult) => void;
   readonly reject: (error: unknown) => void;
 }
@@ -66,24 +73,26 @@ interface EndItem {
 export class ChargeWriter implements OnApplicationShutdown {
   private readonly logger = new Logger(ChargeWriter.name);
   private readonly pool: Pool;
+  private readonly sidePool: Pool;
+  private readonly stopping = new AbortController();
+  private readonly forward = {
+    maxBatch: MAX_BATCH,
+    signal: this.stopping.signal,
+    log: new AwayLog(this.logger),
+    sideTurns: new Turns(SIDE_WRITERS),
+  };
   private readonly streamAdmissions = this.admitLane(STREAM_WINDOW_MS);
   private readonly bodyAdmissions = this.admitLane(BODY_WINDOW_MS);
-  private readonly endings = new BatchLane<EndItem>({
-    windowMs: END_WINDOW_MS,
-    maxBatch: MAX_BATCH,
-    write: (batch) => this.writeEndings(batch),
-  });
-  private readonly stopping = new AbortController();
+  private readonly endings = this.endLane();
+  private readonly lanes = [this.streamAdmissions, this.bodyAdmissions, this.endings];
 
   constructor(
     @Inject(DATABASE_ACCESS) access: DatabaseAccess,
     private readonly metrics: Metrics,
   ) {
-    this.pool = createPgPool(access, WRITERS, {
-      applicationName: 'tollgate-writer',
-      statementMs: STATEMENT_MS,
-      lockMs: LOCK_TIMEOUT_MS,
-    });
+    const limits = { applicationName: 'tollgate-writer', statementMs: STATEMENT_MS };
+    this.pool = createPgPool(access, WRITERS, { ...limits, lockMs: LOCK_TIMEOUT_MS });
+    this.sidePool = createPgPool(access, SIDE_WRITERS, { ...limits, lockMs: SIDE_LOCK_TIMEOUT_MS });
   }
 
   get depth(): { readonly admissions: number; readonly endings: number } {
@@ -127,7 +136,7 @@ export class ChargeWriter implements OnApplicationShutdown {
   /** Ends a charge of which only the row is known (sweeper, corrections). */
   write(row: EndRow): Promise<EndResult> {
     return new Promise((resolve, reject) => {
-      this.endings.push({ row, resolve, reject });
+      this.endings.push({ row, askedMs: performance.now(), resolve, reject });
     });
   }
 
@@ -136,41 +145,24 @@ export class ChargeWriter implements OnApplicationShutdown {
     const giveUp = setTimeout(() => {
       this.stopping.abort();
     }, withinMs);
-    await Promise.all([this.streamAdmissions.drain(), this.bodyAdmissions.drain(), this.endings.drain()]);
+    do {
+      await Promise.all(this.lanes.map((lane) => lane.drain()));
+      // An ending that awaited its PENDING row joins its lane only now.
+      await nextTurn();
+    } while (!this.lanes.every((lane) => lane.isIdle));
     clearTimeout(giveUp);
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await this.pool.end();
+    await Promise.all([this.pool.end(), this.sidePool.end()]);
   }
 
-  private admitLane(windowMs: number): BatchLane<PendingAdmission> {
-    return new BatchLane<PendingAdmission>({
+  private admitLane(windowMs: number): ForwardLane<PendingAdmission> {
+    return new ForwardLane<PendingAdmission>({
+      ...this.forward,
       windowMs,
-      maxBatch: MAX_BATCH,
-      write: (batch) => this.writeAdmissions(batch),
-    });
-  }
-
-  private async writeAdmissions(batch: readonly PendingAdmission[]): Promise<void> {
-    for (const admission of batch) admission.state = 'writing';
-    await writeForward({
-      batch,
       tenantOf: (admission) => admission.row.tenant_id,
-      signal: this.stopping.signal,
-      logger: this.logger,
-      write: async (rows) => {
-        const found = await this.call<{ id: string; status: string }>(
-          'billing_admit',
-          rows.map((item) => item.row),
-        );
-        const statusOf = new Map(found.map((row) => [row.id, row.status]));
-        for (const admission of rows) {
-          const status = statusOf.get(admission.row.id);
-          if (status === 'PENDING' && admission.row.is_stream) this.metrics.billingStreamPendingCreated.inc();
-          admission.finish(status === 'PENDING' ? 'admitted' : status === undefined ? 'fenced' : 'voided');
-        }
-      },
+      write: (batch, isAside) => this.writeAdmissions(batch, isAside),
       refused: (admission, error) => {
         this.metrics.billingDeductFailure.of('invalid_row').inc();
         this.logger.error(`Postgres refuses the PENDING row of charge ${admission.row.id}: ${String(error)}`);
@@ -179,37 +171,52 @@ export class ChargeWriter implements OnApplicationShutdown {
     });
   }
 
-  private async writeEndings(batch: readonly EndItem[]): Promise<void> {
-    const startedMs = performance.now();
-    await writeForward({
-      batch,
+  private endLane(): ForwardLane<EndItem> {
+    return new ForwardLane<EndItem>({
+      ...this.forward,
+      windowMs: END_WINDOW_MS,
       tenantOf: (item) => item.row.tenant_id,
-      signal: this.stopping.signal,
-      logger: this.logger,
-      write: async (items) => {
-        const found = await this.call<EndReply>(
-          'billing_end',
-          items.map((item) => item.row),
-        );
-        const replyOf = new Map(found.map((reply) => [reply.id, reply]));
-        for (const item of items) {
-          const reply = replyOf.get(item.row.id);
-          if (reply?.outcome.startsWith('already')) this.metrics.billingIdempotentHit.inc();
-          if (reply) item.resolve(resultOf(reply));
-          else item.reject(new Error(`billing_end did not answer for charge ${item.row.id}`));
-        }
-      },
+      write: (batch, isAside) => this.writeEndings(batch, isAside),
       refused: (item, error) => {
         this.metrics.billingDeductFailure.of('invalid_row').inc();
         this.logger.error(`Postgres refuses the ending of charge ${item.row.id}: ${String(error)}`);
         item.reject(error);
       },
     });
-    this.metrics.billingSeconds.observe((performance.now() - startedMs) / 1000);
   }
 
-  private async call<R extends object>(name: 'billing_admit' | 'billing_end', rows: readonly object[]): Promise<R[]> {
-    const { rows: replies } = await this.pool.query<R>({
+  private async writeAdmissions(batch: readonly PendingAdmission[], isAside: boolean): Promise<void> {
+    for (const admission of batch) admission.state = 'writing';
+    const rows = batch.map((admission) => admission.row);
+    const found = await this.call<{ id: string; status: string }>('billing_admit', rows, isAside);
+    const statusOf = new Map(found.map((row) => [row.id, row.status]));
+    for (const admission of batch) {
+      const status = statusOf.get(admission.row.id);
+      if (status === 'PENDING' && admission.row.is_stream) this.metrics.billingStreamPendingCreated.inc();
+      admission.finish(status === 'PENDING' ? 'admitted' : status === undefined ? 'fenced' : 'voided');
+    }
+  }
+
+  private async writeEndings(batch: readonly EndItem[], isAside: boolean): Promise<void> {
+    const rows = batch.map((item) => item.row);
+    const found = await this.call<EndReply>('billing_end', rows, isAside);
+    const replyOf = new Map(found.map((reply) => [reply.id, reply]));
+    for (const item of batch) {
+      const reply = replyOf.get(item.row.id);
+      if (reply?.outcome.startsWith('already')) this.metrics.billingIdempotentHit.inc();
+      if (reply) item.resolve(resultOf(reply));
+      else item.reject(new Error(`billing_end did not answer for charge ${item.row.id}`));
+    }
+    const [oldest] = batch;
+    if (oldest) this.metrics.billingSeconds.observe((performance.now() - oldest.askedMs) / 1000);
+  }
+
+  private async call<R extends object>(
+    name: 'billing_admit' | 'billing_end',
+    rows: readonly object[],
+    isAside: boolean,
+  ): Promise<R[]> {
+    const { rows: replies } = await (isAside ? this.sidePool : this.pool).query<R>({
       name,
       text: `select * from ${name}($1::json)`,
       values: [JSON.stringify(rows)],
