@@ -5,6 +5,7 @@ import { refuse, RefusalError, type Refusal } from '../kernel/errors';
 import { discardBody } from '../platform/http/discard-body';
 import type { RouteBook } from '../platform/http/route-book';
 import { localeOf } from '../platform/i18n/render-message';
+import { DatabaseOutage, meetsNoDatabase } from './database-outage';
 import { renderOpenAiError } from './openai-error';
 
 /** Turns whatever was thrown into an error a caller can act upon. What nobody expected is logged here, once. */
@@ -12,10 +13,14 @@ import { renderOpenAiError } from './openai-error';
 export class ErrorFilter implements ExceptionFilter {
   private readonly logger = new Logger(ErrorFilter.name);
 
+  private readonly outage: DatabaseOutage;
+
   constructor(
     private readonly clock: Clock,
     private readonly routes: RouteBook,
-  ) {}
+  ) {
+    this.outage = new DatabaseOutage(clock, this.logger);
+  }
 
   catch(exception: unknown, host: ArgumentsHost): void {
     const http = host.switchToHttp();
@@ -42,6 +47,12 @@ export class ErrorFilter implements ExceptionFilter {
 
   private refusalOf(exception: unknown, request: FastifyRequest): Refusal {
     if (exception instanceof RefusalError) return exception.refusal;
+    // Hung up in the middle of its body: nobody reads the answer, and the connection that was lost is the client's.
+    if (request.raw.destroyed && !request.raw.complete) return refuse('CLIENT_CLOSED_REQUEST');
+    if (meetsNoDatabase(exception)) {
+      this.outage.met(exception, request.id);
+      return refuse('SERVICE_UNAVAILABLE', { retryAfterMs: 1_000 });
+    }
     const status = statusOf(exception);
     if (status === undefined || status < 400 || status >= 500) return refuse('INTERNAL_ERROR');
     const byStatus = new Map<number, () => Refusal>([

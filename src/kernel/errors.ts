@@ -45,6 +45,8 @@ export const ERROR_SPECS = {
   UPSTREAM_ERROR: spec(502, 'api_error', 'warn', true),
   BILLING_SERVICE_ERROR: spec(503, 'api_error', 'error', true),
   QUOTA_SERVICE_ERROR: spec(503, 'api_error', 'error', true),
+  /** Postgres is away or busy where nothing is billed: reading, and the control plane. */
+  SERVICE_UNAVAILABLE: spec(503, 'api_error', 'warn', true),
   NO_UPSTREAM_AVAILABLE: spec(503, 'api_error', 'warn', true),
   SHUTTING_DOWN: spec(503, 'api_error', 'info', true),
   UPSTREAM_TIMEOUT: spec(504, 'api_error', 'warn', true),

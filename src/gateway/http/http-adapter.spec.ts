@@ -6,6 +6,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Type } from 'class-transformer';
 import { IsArray, IsInt, IsString, ValidateNested } from 'class-validator';
 import type { FastifyRequest } from 'fastify';
+import { eventually } from '../../../test/support/eventually';
 import { SystemClock } from '../../kernel/clock';
 import { isUuid } from '../../kernel/ids';
 import { refuse, RefusalError } from '../../kernel/errors';
@@ -264,6 +265,19 @@ describe('errors', () => {
       expect.any(String),
     );
     logged.mockRestore();
+  });
+
+  it('are nobody’s news where the client hung up in the middle of its body', async () => {
+    const logged = [jest.spyOn(Logger.prototype, 'error'), jest.spyOn(Logger.prototype, 'warn')];
+    for (const spy of logged) spy.mockImplementation();
+    const socket = connect(port, '127.0.0.1');
+    socket.write('POST /v1/echo HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{');
+    await eventually('the request runs', () => (drain.inFlight === 1 ? true : undefined));
+    socket.resetAndDestroy();
+    await eventually('the request has ended', () => (drain.inFlight === 0 ? true : undefined));
+    expect((await send('/v1/live')).status).toBe(200);
+    for (const spy of logged) expect(spy).not.toHaveBeenCalled();
+    for (const spy of logged) spy.mockRestore();
   });
 
   it('always carry an id of the gateway’s own making', async () => {

@@ -112,6 +112,11 @@ export const MESSAGES: Readonly<Record<ErrorCode, Readonly<Record<Locale, string
       'The quota cannot be checked at the moment, so the request was not sent. Nothing was charged; try again[ in {retry_after_seconds} s].',
     'zh-CN': '暂时无法检查额度，请求未发出，也未扣费。请[在 {retry_after_seconds} 秒后]重试。',
   },
+  SERVICE_UNAVAILABLE: {
+    'en-US':
+      'The gateway cannot reach its database at the moment. Try again[ in {retry_after_seconds} s]; a change that was asked for may have been made all the same.',
+    'zh-CN': '网关暂时无法访问数据库。请[在 {retry_after_seconds} 秒后]重试；所请求的更改仍可能已经生效。',
+  },
   NO_UPSTREAM_AVAILABLE: {
     'en-US': "No provider of the model[ '{model}'] can be reached at the moment. Nothing was charged; try again.",
     'zh-CN': '模型[“{model}”]暂时没有可用的提供方。本次未扣费，请重试。',
