@@ -39,8 +39,8 @@ const INTERVAL = 'hold-sweeper';
 export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
   private readonly logger = new Logger(HoldSweeper.name);
   private readonly watch: DeadProcesses;
-  /** Dead processes of which the last round could end nothing, and since when, by our clock. */
-  private readonly quietSinceMs = new Map<string, number>();
+  /** Dead processes of which the last round could end nothing: since when, by our clock, and at which beat. */
+  private readonly quiet = new Map<string, { readonly beat: string; readonly sinceMs: number }>();
   private readonly leaving = new AbortController();
   private round: Promise<void> | undefined;
   private isBlind = false;
@@ -96,8 +96,8 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
       const nowMs = this.clock.monotonicMs();
       const silent = new Set(this.watch.observe(rows, nowMs).map(({ id }) => id));
       const present = new Set(rows.map(({ id }) => id));
-      for (const id of this.quietSinceMs.keys()) if (!present.has(id)) this.quietSinceMs.delete(id);
-      return rows.filter((row) => (row.status === 'dead' ? this.isDue(row.id, nowMs) : silent.has(row.id)));
+      for (const id of this.quiet.keys()) if (!present.has(id)) this.quiet.delete(id);
+      return rows.filter((row) => (row.status === 'dead' ? this.isDue(row, nowMs) : silent.has(row.id)));
     } catch (error) {
       this.watch.interrupt();
       if (!this.isBlind) this.logger.warn(`the beats cannot be seen: ${textOf(error)}`);
@@ -106,9 +106,9 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
     }
   }
 
-  private isDue(processId: string, nowMs: number): boolean {
-    const since = this.quietSinceMs.get(processId);
-    return since === undefined || nowMs - since >= this.settings.processDeadMs;
+  private isDue(row: ProcessRow, nowMs: number): boolean {
+    const quiet = this.quiet.get(row.id);
+    return quiet?.beat !== row.beat || nowMs - quiet.sinceMs >= this.settings.processDeadMs;
   }
 
   private async resolveAll(dead: readonly ProcessRow[]): Promise<void> {
@@ -139,23 +139,28 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
     if (swept === undefined) return;
     const ended = swept.voided + swept.orphaned + swept.finished;
     if (ended > 0) {
-      this.quietSinceMs.delete(row.id);
+      this.quiet.delete(row.id);
       this.logger.warn(
         `process ${row.id} left ${swept.voided} open charges, voided now, ${swept.orphaned} holds without a row and ` +
           `${swept.finished} endings the projection did not know`,
       );
       return;
     }
-    const wasQuiet = this.quietSinceMs.has(row.id);
-    if (swept.refused > 0 || !wasQuiet) this.quietSinceMs.set(row.id, this.clock.monotonicMs());
-    else await this.finish(row.id);
+    // A dead process that beats was only paused: what it opens before it leaves comes after this look.
+    const wasQuiet = this.quiet.get(row.id)?.beat === row.beat;
+    if (swept.refused === 0 && wasQuiet) await this.finish(row);
+    else this.quiet.set(row.id, { beat: row.beat, sinceMs: this.clock.monotonicMs() });
   }
 
-  private async finish(processId: string): Promise<void> {
-    await this.charges.forget(processId, KEEP_ENDED_DAYS);
-    await this.pool.query(`update gateway_process set status = 'swept' where id = $1 and status = 'dead'`, [processId]);
-    this.quietSinceMs.delete(processId);
-    this.logger.log(`process ${processId} is swept`);
+  private async finish({ id, beat }: ProcessRow): Promise<void> {
+    await this.charges.forget(id, KEEP_ENDED_DAYS);
+    const { rowCount } = await this.pool.query(
+      `update gateway_process set status = 'swept' where id = $1 and beat = $2 and status = 'dead'`,
+      [id, beat],
+    );
+    if (rowCount === 0) return;
+    this.quiet.delete(id);
+    this.logger.log(`process ${id} is swept`);
     await this.pool.query(
       `delete from gateway_process
         where status in ('swept', 'ended') and beat_at < now() - make_interval(days => $1)`,

@@ -101,6 +101,21 @@ describe('whom the hold sweeper takes for dead, and until when it looks', () => 
     expect(await statusOfOther()).toBe('swept');
   });
 
+  it('a dead process that beats again has the whole time before it is swept: it opens charges until it leaves', async () => {
+    const limits = await createTenant(other, nanoUsd(1_000n));
+    await sweeper.sweep();
+    await watchFor(2 * DEAD_AFTER_MS - BEAT_MS);
+    expect(await statusOfOther()).toBe('dead');
+    await other.module.get(GatewayProcess).writeBeat();
+    await watchFor(BEAT_MS);
+    expect(await statusOfOther()).toBe('dead');
+    const late = await reserve(other, limits, 300n);
+    if (!late.admitted) throw new Error('refused');
+    await watchFor(DEAD_AFTER_MS);
+    expect(await statusOfCharge(observer, late.hold.holdId)).toBe('VOIDED');
+    expect(await observer.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
+  });
+
   it('a process that was swept and wakes up is looked at again: what it opened meanwhile is ended', async () => {
     const limits = await createTenant(other, nanoUsd(1_000n));
     const before = await openCharge(other, limits, 100n);
