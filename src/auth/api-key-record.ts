@@ -12,7 +12,6 @@ export interface ApiKeyRow {
   readonly expires_at: Date | null;
   readonly revoked_at: Date | null;
   readonly tenant_id: string;
-  readonly tenant_name: string;
   readonly tenant_status: TenantStatus;
   readonly timezone: string;
   readonly daily_quota: string | null;
@@ -32,7 +31,7 @@ export interface ApiKeyRecord {
 
 export const API_KEY_ROWS = `
 select k.digest, k.id as api_key_id, k.name as api_key_name, k.allowed_models, k.expires_at, k.revoked_at,
-       t.id as tenant_id, t.name as tenant_name, t.status as tenant_status, t.timezone,
+       t.id as tenant_id, t.status as tenant_status, t.timezone,
        t.daily_quota, t.monthly_quota, t.unknown_price_policy,
        coalesce(a.credit_limit_nano_usd, 0) as credit_limit_nano_usd
   from api_key k
@@ -52,7 +51,6 @@ export function recordOf(row: ApiKeyRow): ApiKeyRecord {
 function principalOf(row: ApiKeyRow): Principal {
   return {
     tenantId: row.tenant_id,
-    tenantName: row.tenant_name,
     apiKeyId: row.api_key_id,
     apiKeyName: row.api_key_name,
     allowedModels: row.allowed_models === null ? null : new Set(row.allowed_models),

@@ -1,4 +1,3 @@
-import type { Refusal } from '../kernel/errors';
 import type { TenantLimits } from '../quota/quota-store.port';
 
 /** What a tenant's calls to a model without a price do: refused, or served free. */
@@ -7,15 +6,10 @@ export type UnknownPricePolicy = 'reject' | 'free';
 /** Who calls: everything the hot path needs to know of the key and its tenant, frozen at the time of the lookup. */
 export interface Principal {
   readonly tenantId: string;
-  readonly tenantName: string;
   readonly apiKeyId: string;
   readonly apiKeyName: string;
   /** Models this key may ask for; null is every model. */
   readonly allowedModels: ReadonlySet<string> | null;
   readonly limits: TenantLimits;
   readonly unknownPricePolicy: UnknownPricePolicy;
-}
-
-export function isRefusal(answer: Principal | Refusal): answer is Refusal {
-  return 'code' in answer;
 }

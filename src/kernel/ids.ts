@@ -41,9 +41,3 @@ export function floorOfTime(timeMs: number): string {
 export function floorOfId(id: string): string {
   return `${id.slice(0, 13)}-7000-8000-000000000000`;
 }
-
-const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/i;
-
-export function isUuid(text: string): boolean {
-  return UUID.test(text);
-}

@@ -75,8 +75,8 @@ describe('a client that hangs up', () => {
     harness.client.leave();
     expect(await hasEnded(harness)).toBe(false);
     harness.openGate();
-    const { reason, answer, deliveredBytes } = await harness.pump.ended;
-    expect([reason, answer.chunks, deliveredBytes]).toEqual(['client_left', 0, 0]);
+    const { reason, answer, deliveredChunks } = await harness.pump.ended;
+    expect([reason, answer.chunks, deliveredChunks, harness.client.received]).toEqual(['client_left', 0, 0, '']);
   });
 
   it('may have left before the stream began', async () => {

@@ -55,7 +55,7 @@ describe('a stream before its gate opens', () => {
     const harness = pumpHarness({ gate: 'closed' });
     feed(harness, content('a'), ...(when === 'while it runs' ? [] : [STOP, DONE]));
     harness.openGate(refuse('BILLING_SERVICE_ERROR'));
-    expect(await harness.pump.ended).toMatchObject({ reason: 'refused', deliveredBytes: 0, deliveredChunks: 0 });
+    expect(await harness.pump.ended).toMatchObject({ reason: 'refused', deliveredChunks: 0 });
     expect(harness.call.asked).toContain('abort');
     expect(harness.client.isOpened).toBe(false);
     expect(() => harness.pump.finish()).toThrow('no clean end');
@@ -64,7 +64,7 @@ describe('a stream before its gate opens', () => {
   it('takes a gate that fails as one that refuses', async () => {
     const harness = pumpHarness({ firstByteGate: Promise.reject(new Error('lost')) });
     feed(harness, content('a'));
-    expect(await harness.pump.ended).toMatchObject({ reason: 'refused', deliveredBytes: 0 });
+    expect(await harness.pump.ended).toMatchObject({ reason: 'refused', deliveredChunks: 0 });
   });
 });
 
@@ -171,10 +171,10 @@ describe('the end of a stream', () => {
   it('holds the terminal frame back until it was settled, then says the cost in a comment', async () => {
     const harness = await opened();
     feed(harness, content('a'), STOP, DONE);
-    const { reason, answer, deliveredBytes } = await harness.pump.ended;
+    const { reason, answer, deliveredChunks } = await harness.pump.ended;
     expect(reason).toBe('complete');
     expect(answer.isUsageFinal).toBe(true);
-    expect(deliveredBytes).toBe(frame(content('a')).length + frame(STOP).length);
+    expect(deliveredChunks).toBe(2);
     expect(harness.client.received).not.toContain('[DONE]');
     expect(harness.client.hasEnded).toBe(false);
     expect(harness.pump.finish('cost 0.1 USD\nbalance 2')).toBe(true);
@@ -315,7 +315,7 @@ describe('the end of a stream', () => {
     const client = new ScriptedClient();
     const first = await opened({ client });
     feed(first, '{"error":{"message":"overloaded"}}');
-    expect(await first.pump.ended).toMatchObject({ reason: 'upstream_error_event', deliveredBytes: 0 });
+    expect(await first.pump.ended).toMatchObject({ reason: 'upstream_error_event', deliveredChunks: 0 });
     expect(client.isOpened).toBe(false);
     const second = await opened({ client });
     feed(second, content('a'), STOP, DONE);

@@ -58,7 +58,6 @@ export class ChatStreamPump implements UpstreamReader {
   private drainTimer: NodeJS.Timeout | undefined;
   private failure: UpstreamFailure | undefined;
   private firstByteAtMs: number | undefined;
-  private deliveredBytes = 0;
   private deliveredChunks = 0;
 
   constructor(private readonly options: ChatStreamPumpOptions) {
@@ -191,7 +190,6 @@ export class ChatStreamPump implements UpstreamReader {
   private deliver(batch: FrameBatch): void {
     const { client } = this.options;
     if (client.isGone) return;
-    this.deliveredBytes += batch.bytes.length;
     this.deliveredChunks += batch.chunks;
     if (!client.write(batch.bytes)) this.pause();
   }
@@ -284,7 +282,6 @@ export class ChatStreamPump implements UpstreamReader {
         text: () => accumulator.text(billedChunks),
       },
       firstByteAtMs: this.firstByteAtMs,
-      deliveredBytes: this.deliveredBytes,
       deliveredChunks,
       failure: this.failure,
     };

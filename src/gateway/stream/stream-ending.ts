@@ -24,8 +24,7 @@ export interface StreamEnding {
   readonly answer: CountableAnswer;
   /** First byte of the provider's body, by the monotonic clock. */
   readonly firstByteAtMs: number | undefined;
-  /** Handed to the client's connection, without what finish() and fail() add. */
-  readonly deliveredBytes: number;
+  /** Frames of the answer that were handed to the client's connection. */
   readonly deliveredChunks: number;
   /** For logs, when the provider failed. */
   readonly failure: UpstreamFailure | undefined;

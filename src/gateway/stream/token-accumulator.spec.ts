@@ -31,7 +31,7 @@ describe('TokenAccumulator', () => {
       'data: [DONE]',
     ]);
     expect(kinds).toEqual(['empty', 'data', 'data_with_usage', 'usage_only', 'done']);
-    expect(accumulator).toMatchObject({ chunks: 2, finishReason: 'stop', isFinished: true, sawDone: true });
+    expect(accumulator).toMatchObject({ chunks: 2, finishReason: 'stop', isFinished: true });
   });
 
   it('takes the last usage that is credible; null and garbage change nothing', () => {
@@ -69,7 +69,7 @@ describe('TokenAccumulator', () => {
       JSON.stringify({ choices: [{ index: 0, delta: { usage: { prompt_tokens: 1, completion_tokens: 1 } } }] }),
     ]);
     expect(kinds).toEqual(Array(6).fill('data'));
-    expect(accumulator).toMatchObject({ usage: undefined, errorEvent: undefined, sawDone: false, chunks: 6 });
+    expect(accumulator).toMatchObject({ usage: undefined, errorEvent: undefined, chunks: 6 });
   });
 
   it('is finished when every choice is', () => {

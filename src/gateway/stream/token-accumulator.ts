@@ -39,7 +39,6 @@ export class TokenAccumulator {
   isUsageFinal = false;
   /** Of the choice that finished last. */
   finishReason: string | undefined;
-  sawDone = false;
   /** The error that came in a stream with a success status. */
   errorEvent: unknown;
 
@@ -60,10 +59,7 @@ export class TokenAccumulator {
     this.bytes += end - start;
     const data = dataStart(block, start, end);
     if (data < 0) return 'empty';
-    if (block[data] === DONE[0] && block.compare(DONE, 0, DONE.length, data, data + DONE.length) === 0) {
-      this.sawDone = true;
-      return 'done';
-    }
+    if (block[data] === DONE[0] && block.compare(DONE, 0, DONE.length, data, data + DONE.length) === 0) return 'done';
     const isWorthParsing = hasSignal(block, data, end) || isErrorEvent(block, start, end);
     const kind = isWorthParsing ? this.inspect(block, start, end) : 'data';
     this.isLastFrameUsageOnly = kind === 'usage_only';

@@ -40,8 +40,6 @@ describe('parseChatRequest', () => {
       choices: 3,
       images: 0,
       promptTextBytes: JSON.stringify(body).length,
-      user: 'ann',
-      sessionId: 's-1',
     });
   });
 
@@ -50,7 +48,6 @@ describe('parseChatRequest', () => {
     const request = parse({ model: 'm', messages: [HELLO], ...nothing });
     expect(request).toMatchObject({ stream: false, includeUsage: false, choices: 1 });
     expect(request).not.toHaveProperty('maxOutputTokens');
-    expect(request).not.toHaveProperty('user');
   });
 
   it('reserves for the larger of both limits, since providers differ in which they obey', () => {

@@ -39,9 +39,6 @@ export interface ChatRequest extends RequestedMedia {
   readonly audioParts: number;
   /** Of audio that is sent along, as base64. */
   readonly audioDataBytes: number;
-  readonly user?: string;
-  /** `session_id`: names a conversation; ours, not sent upstream. */
-  readonly sessionId?: string;
 }
 
 const MAX_CHOICES = 128;
@@ -80,7 +77,7 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
   if (refusal) return refusal;
 
   const limits = [body.max_completion_tokens, body.max_tokens].filter((limit) => typeof limit === 'number');
-  const { user, session_id: sessionId, stream_options: streamOptions } = body;
+  const streamOptions = body.stream_options;
   return {
     raw: bytes,
     layout,
@@ -95,14 +92,12 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
     audioParts: measure.audioParts,
     audioDataBytes: measure.audioDataBytes,
     ...requestedMedia(body),
-    ...(typeof user === 'string' ? { user } : {}),
-    ...(typeof sessionId === 'string' ? { sessionId } : {}),
   };
 }
 
 /**
  * What goes to the provider: the request's own bytes where nothing has to change; `model` replaced by the provider's
- * name for it; usage always requested on streams; `session_id` left out.
+ * name for it; usage always requested on streams; `session_id`, which is ours (it names a conversation), left out.
  */
 export function renderUpstreamBody(request: ChatRequest, upstreamModel: string): Buffer {
   const values = new Map<string, string>();
