@@ -1,7 +1,8 @@
 import { Injectable } from '@nestjs/common';
 import type { PoolClient } from 'pg';
 import { DataSource, type EntityManager } from 'typeorm';
-import { type Adjustment, LedgerService, type PostedAdjustment } from '../../billing/ledger/ledger.service';
+import type { Posting } from '../../billing/ledger/booking';
+import { type Adjustment, LedgerService } from '../../billing/ledger/ledger.service';
 import { toDecimalUsd } from '../../kernel/money';
 import { audit } from '../audit/audit-trail';
 import { moneyTransaction } from '../audit/money-transaction';
@@ -57,7 +58,7 @@ export class AdjustmentsService {
     manager: EntityManager,
     client: PoolClient,
     { tenantId, amount, actor }: Pick<Adjustment, 'tenantId' | 'amount' | 'actor'>,
-  ): Promise<PostedAdjustment> {
+  ): Promise<Posting> {
     return this.postAudited(manager, client, {
       tenantId,
       amount,
@@ -69,11 +70,7 @@ export class AdjustmentsService {
   }
 
   /** The posting and its audit row: both stand or neither does. A repeat finds both and writes nothing. */
-  private async postAudited(
-    manager: EntityManager,
-    client: PoolClient,
-    adjustment: Adjustment,
-  ): Promise<PostedAdjustment> {
+  private async postAudited(manager: EntityManager, client: PoolClient, adjustment: Adjustment): Promise<Posting> {
     const posted = await this.ledger.post(client, adjustment);
     if (posted.isRepeat) return posted;
     await audit(manager, {

@@ -1,0 +1,117 @@
+import type { PoolClient } from 'pg';
+import { refuse, RefusalError } from '../../kernel/errors';
+import { type NanoUsd, nanoUsd } from '../../kernel/money';
+
+export interface Account {
+  readonly id: string;
+  readonly name: string;
+  readonly posted_nano_usd: string;
+  readonly credit_limit_nano_usd: string;
+  readonly version: string;
+}
+
+export interface TenantAccounts {
+  readonly wallet: Account;
+  readonly overrun: Account;
+}
+
+/** What a posting left: the wallet's balance and version, to be projected. */
+export interface Posting {
+  readonly transactionId: string;
+  readonly posted: NanoUsd;
+  readonly version: bigint;
+  /** An earlier posting answered: nothing was written. Balance and version are those of now. */
+  readonly isRepeat: boolean;
+}
+
+/** Transfers of one transaction, and the versions they give the accounts that take part. */
+export class Booking {
+  private readonly changes = new Map<string, { posted: bigint; version: bigint }>();
+
+  constructor(
+    private readonly client: PoolClient,
+    private readonly transactionId: string,
+    private readonly reasonCode: string,
+  ) {}
+
+  /** House accounts are given by id alone: they keep no balance and no version. */
+  async transfer(kind: string, debit: Account | string, credit: Account | string, amount: bigint): Promise<void> {
+    await this.client.query(
+      `insert into ledger_transfer (kind, transaction_id, debit_account_id, credit_account_id, amount_nano_usd,
+                                    debit_version, credit_version, reason_code)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)`,
+      [
+        kind,
+        this.transactionId,
+        typeof debit === 'string' ? debit : debit.id,
+        typeof credit === 'string' ? credit : credit.id,
+        amount.toString(),
+        this.move(debit, -amount),
+        this.move(credit, amount),
+        this.reasonCode,
+      ],
+    );
+  }
+
+  /** Credits the wallet from a house account; what is in overrun is repaid first. Answers the wallet as it stands now. */
+  async credit(
+    kind: string,
+    houseAccountId: string,
+    { wallet, overrun }: TenantAccounts,
+    amount: bigint,
+  ): Promise<{ posted: NanoUsd; version: bigint }> {
+    await this.transfer(kind, houseAccountId, wallet, amount);
+    const repaid = repaymentOf(overrun, amount);
+    if (repaid > 0n) {
+      await this.transfer('overrun_repayment', wallet, overrun, repaid);
+      await this.post(overrun);
+    }
+    return this.post(wallet);
+  }
+
+  async post(account: Account): Promise<{ posted: NanoUsd; version: bigint }> {
+    const { posted, version } = this.changeOf(account);
+    await this.client.query(`update ledger_account set posted_nano_usd = $2, version = $3 where id = $1`, [
+      account.id,
+      posted.toString(),
+      version.toString(),
+    ]);
+    return { posted: nanoUsd(posted), version };
+  }
+
+  private move(account: Account | string, amount: bigint): string | null {
+    if (typeof account === 'string') return null;
+    const change = this.changeOf(account);
+    change.posted += amount;
+    change.version += 1n;
+    return change.version.toString();
+  }
+
+  private changeOf(account: Account): { posted: bigint; version: bigint } {
+    let change = this.changes.get(account.id);
+    if (!change) {
+      change = { posted: BigInt(account.posted_nano_usd), version: BigInt(account.version) };
+      this.changes.set(account.id, change);
+    }
+    return change;
+  }
+}
+
+/** Locks both accounts in the order of their ids, as every writer of money does, until the transaction ends. */
+export async function lockAccounts(client: PoolClient, tenantId: string): Promise<TenantAccounts> {
+  const { rows } = await client.query<Account>(
+    `select id, name, posted_nano_usd, credit_limit_nano_usd, version from ledger_account
+      where tenant_id = $1 and name in ('wallet', 'overrun') order by id for update`,
+    [tenantId],
+  );
+  const wallet = rows.find((account) => account.name === 'wallet');
+  const overrun = rows.find((account) => account.name === 'overrun');
+  if (!wallet || !overrun) throw new RefusalError(refuse('NOT_FOUND', { values: { what: 'tenant' } }));
+  return { wallet, overrun };
+}
+
+/** What of a credit goes to overrun before the wallet keeps anything. */
+export function repaymentOf(overrun: Account, credit: bigint): bigint {
+  const owed = -BigInt(overrun.posted_nano_usd);
+  return owed < credit ? owed : credit;
+}
