@@ -12,6 +12,8 @@ export interface LedgerRow {
   readonly status: 'PENDING' | 'COMMITTED' | 'VOIDED';
   readonly isStream: boolean;
   readonly amount: bigint;
+  /** What a linked transaction gave back of it. */
+  readonly refunded: bigint;
   /** Σ of its transfers from the tenant's accounts. */
   readonly moved: bigint;
   readonly transfers: number;
@@ -53,7 +55,7 @@ export interface ThreeLogsVerdict {
  * Joins what clients saw, what the upstream served and what the ledger booked, without a line of the gateway's own code:
  *
  * - answered: one COMMITTED charge, of exactly the cost of what the upstream reported
- * - refused: nothing charged
+ * - refused: nothing charged, or all of it given back by the ledger (its commit was answered too late)
  * - a byte of a stream seen: a row
  * - anything else: 0 or 1, never 2
  * - nothing stays open, nothing is charged that nobody asked for, each charge moved its amount once
@@ -79,7 +81,7 @@ export function compareLogs({ clients, served, rows, price }: ThreeLogs): ThreeL
     unknown: count('unknown'),
     committed: committed.length,
     voided: rows.filter(({ status }) => status === 'VOIDED').length,
-    chargedNanoUsd: committed.reduce((sum, { amount }) => sum + amount, 0n),
+    chargedNanoUsd: committed.reduce((sum, { amount, refunded }) => sum + amount - refunded, 0n),
   };
 }
 
@@ -105,12 +107,14 @@ function judgeClient(
   price: KnownPrice,
 ): string[] {
   if (client.outcome === 'refused') {
-    return row?.status === 'COMMITTED' ? [`refused, yet charged ${row.amount}`] : [];
+    const kept = row?.status === 'COMMITTED' ? row.amount - row.refunded : 0n;
+    return kept === 0n ? [] : [`refused, yet charged ${kept}`];
   }
   if (client.outcome === 'unknown') {
     const hasSeenStream = client.isStream && client.status === 200 && client.bytes > 0;
     return hasSeenStream && row === undefined ? ['saw a byte of a stream that has no row'] : [];
   }
+  if (row?.refunded) return [`answered, yet ${row.refunded} of its charge was given back`];
   if (row?.status !== 'COMMITTED') return [`answered, but its charge is ${row?.status ?? 'absent'}`];
   const [last] = calls.slice(-1);
   if (last === undefined) return ['answered, but the upstream served nothing'];
@@ -140,10 +144,12 @@ function costOf(usage: NonNullable<ServedRecord['usage']>, price: KnownPrice): b
 
 export async function readLedger(pool: Pool, tenantIds: readonly string[]): Promise<LedgerRow[]> {
   const { rows } = await pool.query<Record<string, string | null> & { is_stream: boolean }>(
-    `select b.*, coalesce(t.moved, 0) as moved, coalesce(t.transfers, 0) as transfers
+    `select b.*, coalesce(t.moved, 0) as moved, coalesce(t.transfers, 0) as transfers, coalesce(r.refunded, 0) as refunded
        from billing_transaction b
        left join lateral (select sum(amount_nano_usd) as moved, count(*) as transfers
                             from ledger_transfer where transaction_id = b.id) t on true
+       left join lateral (select sum(amount_nano_usd) as refunded
+                            from ledger_transfer where transaction_id = b.reversed_by and kind = 'refund') r on true
       where b.tenant_id = any ($1) and b.type in ('charge', 'correction') order by b.id`,
     [tenantIds],
   );
@@ -156,6 +162,7 @@ export async function readLedger(pool: Pool, tenantIds: readonly string[]): Prom
     status: row.status as LedgerRow['status'],
     isStream: row.is_stream,
     amount: BigInt(row.amount_nano_usd ?? 0),
+    refunded: BigInt(row.refunded ?? 0),
     moved: BigInt(row.moved ?? 0),
     transfers: Number(row.transfers),
     countingMethod: row.counting_method ?? null,

@@ -7,7 +7,9 @@ import { ProcessIdentity } from '../../platform/process/process-identity';
 import { type AdmittedHold, QUOTA_STORE, type QuotaStore, type TenantLimits } from '../../quota/quota-store.port';
 import type { FrozenCharge, SettledCharge, Settlement, VoidReason } from '../charge';
 import { admitRow, type EndFields, settleFields, voidFields } from '../writer/charge-rows';
-import { ChargeWriter, type EndResult, type PendingAdmission } from '../writer/charge-writer';
+import { isRefusedData } from '../writer/write-halving';
+import { ChargeWriter, type Ending, type EndResult, type PendingAdmission } from '../writer/charge-writer';
+import { LedgerService } from '../ledger/ledger.service';
 import { ProjectionQueue } from './projection-queue';
 
 /** Ids of late-settle corrections derive from the charge's id, so that booking one twice collides. */
@@ -28,7 +30,8 @@ export class Charges implements BeforeApplicationShutdown {
   private readonly open = new Map<string, OpenCharge>();
   /** Reserves without an answer whose second release is still to come. */
   private abandonedReserves = 0;
-  private isAllWritten = true;
+  /** Endings that Postgres did not take before this process had to stop. */
+  private unwritten = 0;
 
   constructor(
     private readonly writer: ChargeWriter,
@@ -37,6 +40,7 @@ export class Charges implements BeforeApplicationShutdown {
     private readonly process: ProcessIdentity,
     private readonly settings: Settings,
     private readonly metrics: Metrics,
+    private readonly ledger: LedgerService,
   ) {
     metrics.beforeScrape(() => {
       metrics.holdsOpen.set(this.open.size);
@@ -48,21 +52,14 @@ export class Charges implements BeforeApplicationShutdown {
 
   /** What was ended is written and projected before any connection closes. */
   async beforeApplicationShutdown(): Promise<void> {
-    const startedMs = performance.now();
     await this.writer.drain(WRITES_STOP_AFTER_MS);
-    // Where it took about as long as it may, it may have given up.
-    this.isAllWritten = performance.now() - startedMs < WRITES_STOP_AFTER_MS - 100;
     const isToldAll = await this.projection.drain(PROJECTION_STOPS_AFTER_MS);
     if (!isToldAll) this.logger.warn('the projection misses endings: the sweeper of another process tells it');
   }
 
   /** Whether this process may leave anything to the sweeper: then its row must not say that it ended. */
   get hasLeftovers(): boolean {
-    return this.open.size > 0 || this.abandonedReserves > 0 || !this.isAllWritten || !this.projection.isIdle;
-  }
-
-  get openCount(): number {
-    return this.open.size;
+    return this.open.size > 0 || this.abandonedReserves > 0 || this.unwritten > 0 || !this.projection.isIdle;
   }
 
   /** Smallest trace id of the open charges, undefined where none is open. */
@@ -119,16 +116,18 @@ export class Charges implements BeforeApplicationShutdown {
     }
   }
 
-  async end(charge: OpenCharge, admission: PendingAdmission, fields: EndFields): Promise<EndResult> {
+  async end(charge: OpenCharge, admission: PendingAdmission, ending: Ending): Promise<EndResult> {
     const { tenantId, holdId } = charge.frozen.hold;
     try {
-      const result = await this.writer.end(admission, fields);
+      const result = await this.writer.end(admission, ending);
       this.project(tenantId, holdId, result);
-      if (result.outcome === 'already_voided' && fields.is_commit) await this.bookLate(charge, fields);
+      if (result.outcome === 'already_voided' && ending.fields.is_commit) await this.bookLate(charge, ending.fields);
       return result;
     } catch (error) {
-      // A row Postgres never takes: nothing was charged, and the money must not stay held for ever.
-      this.projection.release(tenantId, holdId);
+      // A row Postgres never takes: nothing was charged, and the money must not stay held for ever. What was only given
+      // up may have been committed unheard: its hold stays until the sweeper has seen what stands.
+      if (isRefusedData(error)) this.projection.release(tenantId, holdId);
+      else this.unwritten += 1;
       throw error;
     } finally {
       this.open.delete(holdId);
@@ -143,6 +142,16 @@ export class Charges implements BeforeApplicationShutdown {
     if (!fields.is_commit) return;
     this.metrics.billingDeductSuccess.inc();
     if (isStream) this.metrics.billingStreamCommitted.inc();
+  }
+
+  /** A charge was committed after all though its caller had given it up: the tenant gets the amount back. */
+  async refundUnanswered({ frozen: { hold } }: OpenCharge): Promise<void> {
+    await this.ledger.refund({
+      tenantId: hold.tenantId,
+      chargeId: hold.holdId,
+      reasonCode: 'UNANSWERED',
+      description: `charge ${hold.holdId} was committed after its call had been answered with an error`,
+    });
   }
 
   private project(tenantId: string, holdId: string, result: EndResult): void {
@@ -173,8 +182,11 @@ export class Charges implements BeforeApplicationShutdown {
 
 /** One admitted hold until its charge has ended. */
 export class OpenCharge {
-  private hasEnded = false;
+  private ending: Ending | undefined;
+  private isWritten = false;
+  private isWithdrawn = false;
   private wasReadmitted = false;
+  private hasRow = false;
   private readonly durability: Promise<Refusal | undefined>;
 
   constructor(
@@ -188,7 +200,7 @@ export class OpenCharge {
 
   /** Whether settle or void was called; a charge ends once. */
   get isEnding(): boolean {
-    return this.hasEnded;
+    return this.ending !== undefined;
   }
 
   get held(): AdmittedHold {
@@ -213,34 +225,61 @@ export class OpenCharge {
 
   /**
    * Resolves when the charge is COMMITTED with its transfers. A refusal means that nothing was charged and nothing may
-   * be answered: the hold's epoch was over before any row stood, and today's balance does not suffice.
+   * be answered: the hold's epoch was over before any row stood and today's balance does not suffice, or the caller has
+   * withdrawn it.
    */
   async settle(settlement: Settlement): Promise<SettledCharge | Refusal> {
     const { amount, ...fields } = settleFields(this.frozen.price, settlement);
-    let result = await this.end(fields);
+    const ending: Ending = { fields };
+    let result = await this.end(ending);
+    let refusal: Refusal | undefined;
     if (result.outcome === 'fenced') {
-      const refusal = await this.readmitOnce();
-      if (!refusal) result = await this.charges.end(this, this.admission, fields);
+      refusal = await this.readmitOnce();
+      if (!refusal) result = await this.charges.end(this, this.admission, ending);
       if (result.outcome === 'fenced') {
-        await this.charges.end(this, this.admission, voidFields({ reasonCode: 'EPOCH_CHANGED', endReason: 'fenced' }));
-        return refusal ?? refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
+        refusal ??= refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
+        ending.fields = voidFields({ reasonCode: 'EPOCH_CHANGED', endReason: 'fenced' });
+        await this.charges.end(this, this.admission, ending);
       }
     }
+    this.isWritten = true;
+    if (this.isWithdrawn) {
+      if (isCommitted(result)) await this.charges.refundUnanswered(this);
+      return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
+    }
+    if (refusal) return refusal;
     this.charges.count(fields, this.frozen.isStream);
     return { transactionId: this.held.holdId, amount, posted: result.posted };
   }
 
-  /** Resolves when the charge is VOIDED; the hold is released after that. */
-  async void(reason: VoidReason): Promise<void> {
-    await this.end(voidFields(reason));
+  /**
+   * For a caller that cannot wait longer for `settle`. True where no PENDING row stands: the charge is voided instead, and
+   * the caller must not answer. False where one stands, or the charge is settled by now: the caller answers.
+   */
+  withdraw(): boolean {
+    if (this.isWithdrawn) return true;
+    if (!this.ending || this.hasRow || this.isWritten) return false;
+    this.isWithdrawn = true;
+    this.ending.fields = {
+      ...voidFields({ reasonCode: 'BILLING_SERVICE_ERROR', endReason: 'failed' }),
+      upstream_id: this.ending.fields.upstream_id,
+      upstream_name: this.ending.fields.upstream_name,
+      provider_name: this.ending.fields.provider_name,
+    };
+    return true;
   }
 
-  private async end(fields: EndFields): Promise<EndResult> {
-    if (this.hasEnded) throw new Error(`charge ${this.held.holdId} ends twice`);
-    this.hasEnded = true;
+  /** Resolves when the charge is VOIDED; the hold is released after that. */
+  async void(reason: VoidReason): Promise<void> {
+    await this.end({ fields: voidFields(reason) });
+  }
+
+  private async end(ending: Ending): Promise<EndResult> {
+    if (this.ending) throw new Error(`charge ${this.held.holdId} ends twice`);
+    this.ending = ending;
     // A row that has left its queue is awaited: it may be fenced, and the hold moving into today's epoch just now.
-    if (this.admission.state !== 'queued') await this.durability;
-    return this.charges.end(this, this.admission, fields);
+    if (this.admission.state !== 'queued') this.hasRow = (await this.durability) === undefined;
+    return this.charges.end(this, this.admission, ending);
   }
 
   private async awaitRow(): Promise<Refusal | undefined> {
@@ -261,4 +300,8 @@ export class OpenCharge {
     this.admission = readmitted;
     return undefined;
   }
+}
+
+function isCommitted({ outcome }: EndResult): boolean {
+  return outcome === 'committed' || outcome === 'already_committed';
 }

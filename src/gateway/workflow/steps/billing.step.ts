@@ -1,15 +1,17 @@
 import { Injectable, Logger } from '@nestjs/common';
-import { refuse } from '../../../kernel/errors';
+import { refuse, type Refusal } from '../../../kernel/errors';
 import { Settings } from '../../../platform/config/settings';
 import { Metrics } from '../../../platform/metrics/metrics';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
 const LATE = Symbol('late');
+type Late<T> = T | Refusal | typeof LATE;
 
 /**
  * Settles: answered means charged, so the whole body or the terminal frame waits for the commit. Where Postgres does not
- * take it in time the answer leaves all the same; the settle is retried until it stands.
+ * take it in time, an answer whose PENDING row stands leaves all the same and its settle is retried until it stands; a
+ * call that has no row yet is refused and voided.
  */
 @Injectable()
 export class BillingStep implements WorkflowStep {
@@ -32,11 +34,18 @@ export class BillingStep implements WorkflowStep {
       providerName: target.providerName,
     };
     if (isFree) {
-      await this.inTime(charge.void({ reasonCode: 'BROKEN_STREAM', endReason, servedBy }).then(() => undefined));
+      await this.inTime(
+        charge.void({ reasonCode: 'BROKEN_STREAM', endReason, servedBy }).then(() => undefined),
+        () => LATE,
+      );
       context.billing = { charged: undefined };
       return undefined;
     }
-    const settled = await this.inTime(charge.settle({ tokens, method, endReason, servedBy }));
+    const settled = await this.inTime(charge.settle({ tokens, method, endReason, servedBy }), () => {
+      if (charge.withdraw()) return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
+      this.metrics.answersBeforeSettle.inc();
+      return LATE;
+    });
     if (settled === undefined) return refuse('INTERNAL_ERROR');
     if (settled !== LATE && 'code' in settled) return settled;
     context.isPastNoReturn = true;
@@ -44,12 +53,11 @@ export class BillingStep implements WorkflowStep {
     return undefined;
   }
 
-  /** What the write came to; LATE after the longest wait; undefined for a row that Postgres will never take. */
-  private inTime<T>(write: Promise<T>): Promise<T | typeof LATE | undefined> {
-    const { promise, resolve } = Promise.withResolvers<T | typeof LATE | undefined>();
+  /** What the write came to; what `onLate` says after the longest wait; undefined for a row that Postgres will never take. */
+  private inTime<T>(write: Promise<T>, onLate: () => Late<T>): Promise<Late<T> | undefined> {
+    const { promise, resolve } = Promise.withResolvers<Late<T> | undefined>();
     const timer = setTimeout(() => {
-      this.metrics.answersBeforeSettle.inc();
-      resolve(LATE);
+      resolve(onLate());
     }, this.settings.billingWaitMs);
     write
       .then(resolve, (error: unknown) => {

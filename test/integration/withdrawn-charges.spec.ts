@@ -1,0 +1,121 @@
+import { Pool } from 'pg';
+import { Invariants } from '../../src/billing/invariants/invariants.service';
+import { nanoUsd } from '../../src/kernel/money';
+import { holdsKey } from '../../src/quota/quota-keys';
+import type { TenantLimits } from '../../src/quota/quota-store.port';
+import { eventually } from '../support/eventually';
+import { createTenant, type MoneyProcess, openCharge, outputOf, startMoneyProcess } from '../support/money-harness';
+import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy';
+import { createTestDatabase, type TestDatabase } from '../support/test-database';
+import { startTestRedis, type TestRedis } from '../support/test-redis';
+
+const INITIAL = 1_000n;
+
+/** What a call does whose settle takes longer than it may wait: Postgres is behind a wire that fails. */
+describe('a charge whose caller cannot wait longer', () => {
+  let database: TestDatabase;
+  let redis: TestRedis;
+  let wire: TcpProxy;
+  let money: MoneyProcess;
+  let limits: TenantLimits;
+  /** Reaches Postgres over a whole wire. */
+  let onlooker: Pool;
+
+  beforeAll(async () => {
+    [database, redis] = await Promise.all([createTestDatabase(), startTestRedis()]);
+    wire = await startTcpProxy(database.url);
+    onlooker = new Pool({ connectionString: database.url, max: 1 });
+    money = await startMoneyProcess({ databaseUrl: wire.url, redisUrl: redis.url });
+  });
+
+  afterAll(async () => {
+    await money.close();
+    await Promise.all([redis.stop(), wire.close(), onlooker.end()]);
+    await database.drop();
+  });
+
+  beforeEach(async () => {
+    limits = await createTenant(money, nanoUsd(INITIAL));
+  });
+
+  /** Connections that were broken are torn, so that what waits on them is tried again. */
+  function mend(): void {
+    wire.setMode('pass');
+    wire.reset();
+  }
+
+  async function rows(): Promise<readonly object[]> {
+    const found = await money.pool.query<object>(
+      `select type, status, amount_nano_usd as amount, refunded_nano_usd as refunded, reason_code from billing_transaction
+        where tenant_id = $1 and reason_code is distinct from 'TEST' order by created_at, type`,
+      [limits.tenantId],
+    );
+    return found.rows;
+  }
+
+  async function expectBalance(posted: bigint): Promise<void> {
+    const { rows: accounts } = await money.pool.query<{ posted_nano_usd: string }>(
+      `select posted_nano_usd from ledger_account where tenant_id = $1 and name = 'wallet'`,
+      [limits.tenantId],
+    );
+    expect(accounts).toEqual([{ posted_nano_usd: posted.toString() }]);
+    const isFree = async (): Promise<true | undefined> =>
+      (await money.redis.client.hlen(holdsKey(limits.tenantId))) === 0 ? true : undefined;
+    await eventually('the hold has ended', isFree);
+    const proof = await money.module.get(Invariants).check();
+    expect(proof.filter(({ violations }) => violations > 0)).toEqual([]);
+  }
+
+  it('is voided where no row of it stands, and its caller is told not to answer', async () => {
+    const charge = await openCharge(money, limits, 300n, false);
+    wire.setMode('silence');
+    const settled = charge.settle(outputOf(120));
+    expect(charge.withdraw()).toBe(true);
+    mend();
+    expect(await settled).toMatchObject({ code: 'BILLING_SERVICE_ERROR' });
+    expect(await rows()).toEqual([
+      { type: 'charge', status: 'VOIDED', amount: '0', refunded: '0', reason_code: 'BILLING_SERVICE_ERROR' },
+    ]);
+    await expectBalance(INITIAL);
+  });
+
+  it('is given back where Postgres had committed it and only the answer was lost', async () => {
+    const charge = await openCharge(money, limits, 300n, false);
+    wire.setMode('lose_replies');
+    const settled = charge.settle(outputOf(120));
+    await eventually('the charge is committed', async () => {
+      const { rowCount } = await onlooker.query(
+        `select from billing_transaction where tenant_id = $1 and type = 'charge' and status = 'COMMITTED'`,
+        [limits.tenantId],
+      );
+      return rowCount === 1 ? true : undefined;
+    });
+    expect(charge.withdraw()).toBe(true);
+    mend();
+    expect(await settled).toMatchObject({ code: 'BILLING_SERVICE_ERROR' });
+    expect(await rows()).toEqual([
+      { type: 'charge', status: 'COMMITTED', amount: '120', refunded: '120', reason_code: null },
+      { type: 'refund', status: 'COMMITTED', amount: '120', refunded: '0', reason_code: 'UNANSWERED' },
+    ]);
+    await expectBalance(INITIAL);
+  });
+
+  it('is settled later where its row stands: its caller answers', async () => {
+    const charge = await openCharge(money, limits, 300n);
+    expect(await charge.durable()).toBeUndefined();
+    wire.setMode('silence');
+    const settled = charge.settle(outputOf(120));
+    await Promise.resolve();
+    expect(charge.withdraw()).toBe(false);
+    mend();
+    expect(await settled).toMatchObject({ amount: 120n });
+    await expectBalance(INITIAL - 120n);
+  });
+
+  it('stays settled where the settle was faster', async () => {
+    const charge = await openCharge(money, limits, 300n, false);
+    expect(await charge.settle(outputOf(5))).toMatchObject({ amount: 5n });
+    expect(charge.withdraw()).toBe(false);
+    await expectBalance(INITIAL - 5n);
+  });
+});
