@@ -98,7 +98,7 @@ describe('a gateway with a bad setting', () => {
   it('does not start where two settings contradict each other, and names both', async () => {
     const { code, output } = await boot({ PORT: '0', PROCESS_BEAT_MS: '5000', PROCESS_DEAD_MS: '6000' });
     expect(code).toBe(1);
-    expect(output).toContain('PROCESS_DEAD_MS must be at least twice PROCESS_BEAT_MS');
+    expect(output).toContain('PROCESS_DEAD_MS must be at least four times PROCESS_BEAT_MS');
   }, 30_000);
 });
 

@@ -10,7 +10,7 @@ import { type MoneyProcess, ONE_NANO_A_TOKEN } from '../support/money-harness';
 import { testSettings } from '../support/test-settings';
 
 /** Processes started with these write no beat and run no round by themselves: the test decides what happens when. */
-export const STILL = { processBeatMs: 3_600_000, processDeadMs: 7_200_000 } as const;
+export const STILL = { processBeatMs: 3_600_000, processDeadMs: 14_400_000 } as const;
 
 /** What the sweeper under test is set to, by its manual clock. */
 export const BEAT_MS = 5_000;

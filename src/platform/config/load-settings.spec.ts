@@ -89,7 +89,7 @@ describe('loadSettings', () => {
 
   it('refuses settings that contradict each other', () => {
     expect(problemsOf({ ...required, PROCESS_BEAT_MS: '5000', PROCESS_DEAD_MS: '6000' })).toEqual([
-      expect.stringContaining('PROCESS_DEAD_MS must be at least twice PROCESS_BEAT_MS'),
+      expect.stringContaining('PROCESS_DEAD_MS must be at least four times PROCESS_BEAT_MS'),
     ]);
     expect(problemsOf({ ...required, PORT: '4000', METRICS_PORT: '4000' })).toEqual([
       expect.stringContaining('METRICS_PORT must differ from PORT'),
