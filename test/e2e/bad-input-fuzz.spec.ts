@@ -1,13 +1,16 @@
 import type { PaidModel } from '../factories/paid-model';
+import { extent } from '../support/extent';
 import { ALL_HOLD, firstSeed, invariantsOf, MoneyStage, Seeded } from '../support/money-stage';
 import { type RawAnswer, send, sendBytes } from '../support/raw-http';
 import type { TestGateway } from '../support/test-gateway';
 
 const SEED = firstSeed();
-const BODIES = 6_000;
-const SHAPES = 2_500;
-const CONTROL_PLANE = 1_500;
-const SOCKETS = 200;
+const TIMES = extent(1, 10);
+const BODIES = 6_000 * TIMES;
+const SHAPES = 2_500 * TIMES;
+const CONTROL_PLANE = 1_500 * TIMES;
+const SOCKETS_AT_ONCE = 200;
+const WITHIN_MS = extent(120_000, 600_000);
 const AT_ONCE = 16;
 
 /** The key's tenant has no money: whatever by chance is a good request is refused for that. */
@@ -49,72 +52,97 @@ describe(`fuzzed requests (seed ${SEED})`, () => {
     return statuses;
   }
 
-  it('are refused where the body of a chat completion is damaged', async () => {
-    const statuses = await fuzz(BODIES, (random) =>
-      send(gateway.url, {
-        body: damaged(bodyOf(paid.model, random), random),
-        headers: { authorization: `Bearer ${paid.key}`, 'content-type': 'application/json' },
-        isChunked: random.integer(1, 5) === 1,
-      }),
-    );
-    expect(Object.keys(statuses).filter((status) => Number(status) < 400)).toEqual([]);
-    // Not one kind of refusal alone: some were stopped by the parser, others passed it and met the empty wallet.
-    expect(statuses[400]).toBeGreaterThan(BODIES / 10);
-    expect(statuses[402]).toBeGreaterThan(BODIES / 50);
-  }, 120_000);
+  it(
+    'are refused where the body of a chat completion is damaged',
+    async () => {
+      const statuses = await fuzz(BODIES, (random) =>
+        send(gateway.url, {
+          body: damaged(bodyOf(paid.model, random), random),
+          headers: { authorization: `Bearer ${paid.key}`, 'content-type': 'application/json' },
+          isChunked: random.integer(1, 5) === 1,
+        }),
+      );
+      expect(Object.keys(statuses).filter((status) => Number(status) < 400)).toEqual([]);
+      // Not one kind of refusal alone: some were stopped by the parser, others passed it and met the empty wallet.
+      expect(statuses[400]).toBeGreaterThan(BODIES / 10);
+      expect(statuses[402]).toBeGreaterThan(BODIES / 50);
+    },
+    WITHIN_MS,
+  );
 
-  it('are refused where method, path and headers are anything', async () => {
-    await fuzz(SHAPES, (random) =>
-      send(gateway.url, {
-        method: random.pick(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']),
-        path: pathOf(random),
-        headers: headersOf(paid.key, random),
-        ...(random.integer(0, 1) === 1 ? { body: damaged(bodyOf(paid.model, random), random) } : {}),
-      }),
-    );
-  }, 120_000);
+  it(
+    'are refused where method, path and headers are anything',
+    async () => {
+      await fuzz(SHAPES, (random) =>
+        send(gateway.url, {
+          method: random.pick(['GET', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']),
+          path: pathOf(random),
+          headers: headersOf(paid.key, random),
+          ...(random.integer(0, 1) === 1 ? { body: damaged(bodyOf(paid.model, random), random) } : {}),
+        }),
+      );
+    },
+    WITHIN_MS,
+  );
 
-  it('are refused by the control plane too', async () => {
-    const entities = ['tenants', 'providers', 'upstreams', 'prices', `tenants/${paid.tenantId}/api-keys`, 'api-keys/x'];
-    await fuzz(CONTROL_PLANE, (random) =>
-      send(gateway.url, {
-        method: random.pick(['POST', 'PATCH', 'GET', 'DELETE']),
-        path: `/admin/v1/${random.pick(entities)}${random.pick(['', '', '/', '?limit=-1', '?after=%00', '?x=1', '/..'])}`,
-        headers: { authorization: `Bearer ${gateway.adminToken}`, 'content-type': 'application/json' },
-        body: damaged(
-          JSON.stringify({
-            name: oddText(random),
-            kind: 'openai',
-            base_url: oddText(random),
-            api_key: oddText(random),
-            provider_id: oddText(random),
-            model: oddText(random),
-            upstream_model: oddText(random),
-            input_usd_per_mtok: random.pick(['1', '-1', '1e9', '0.0000000001', '99999999999999999999', 'NaN']),
-            output_usd_per_mtok: '1',
-            timezone: oddText(random),
-            limit: random.integer(-5, 5),
+  it(
+    'are refused by the control plane too',
+    async () => {
+      const entities = [
+        'tenants',
+        'providers',
+        'upstreams',
+        'prices',
+        `tenants/${paid.tenantId}/api-keys`,
+        'api-keys/x',
+      ];
+      await fuzz(CONTROL_PLANE, (random) =>
+        send(gateway.url, {
+          method: random.pick(['POST', 'PATCH', 'GET', 'DELETE']),
+          path: `/admin/v1/${random.pick(entities)}${random.pick(['', '', '/', '?limit=-1', '?after=%00', '?x=1', '/..'])}`,
+          headers: { authorization: `Bearer ${gateway.adminToken}`, 'content-type': 'application/json' },
+          body: damaged(
+            JSON.stringify({
+              name: oddText(random),
+              kind: 'openai',
+              base_url: oddText(random),
+              api_key: oddText(random),
+              provider_id: oddText(random),
+              model: oddText(random),
+              upstream_model: oddText(random),
+              input_usd_per_mtok: random.pick(['1', '-1', '1e9', '0.0000000001', '99999999999999999999', 'NaN']),
+              output_usd_per_mtok: '1',
+              timezone: oddText(random),
+              limit: random.integer(-5, 5),
+            }),
+            random,
+          ),
+        }),
+      );
+    },
+    WITHIN_MS,
+  );
+
+  it(
+    'close their socket where they are no HTTP',
+    async () => {
+      const random = new Seeded(SEED);
+      for (let round = 0; round < TIMES; round += 1) {
+        const answers = await Promise.all(
+          Array.from({ length: SOCKETS_AT_ONCE }, () => {
+            const bytes = Buffer.from(Array.from({ length: random.integer(1, 400) }, () => random.integer(0, 255)));
+            return sendBytes(gateway.port, Buffer.concat([bytes, Buffer.from('\r\n\r\n')]), 30_000);
           }),
-          random,
-        ),
-      }),
-    );
-  }, 120_000);
+        );
+        sent += answers.length;
+        for (const answer of answers) expect(answer).toMatch(/^HTTP\/1\.1 4\d\d /);
+      }
+    },
+    WITHIN_MS,
+  );
 
-  it('close their socket where they are no HTTP', async () => {
-    const random = new Seeded(SEED);
-    const answers = await Promise.all(
-      Array.from({ length: SOCKETS }, () => {
-        const bytes = Buffer.from(Array.from({ length: random.integer(1, 400) }, () => random.integer(0, 255)));
-        return sendBytes(gateway.port, Buffer.concat([bytes, Buffer.from('\r\n\r\n')]), 30_000);
-      }),
-    );
-    sent += SOCKETS;
-    for (const answer of answers) expect(answer).toMatch(/^HTTP\/1\.1 4\d\d /);
-  }, 60_000);
-
-  it('changed nothing: ten thousand were sent, no process ended, nothing was charged or held', async () => {
-    expect(sent).toBeGreaterThanOrEqual(10_000);
+  it('changed nothing: all were sent, no process ended, nothing was charged or held', async () => {
+    expect(sent).toBe(BODIES + SHAPES + CONTROL_PLANE + SOCKETS_AT_ONCE * TIMES);
     const ended = await Promise.race([gateway.ended, Promise.resolve('alive')]);
     expect(ended).toBe('alive');
     expect((await send(gateway.url, { method: 'GET', path: '/health/ready' })).status).toBe(200);

@@ -2,12 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { type AdminAccess } from '../factories/admin-client';
 import type { PaidModel } from '../factories/paid-model';
 import { ClientLog, type ClientRecord, errorOf } from '../support/client-log';
+import { extent } from '../support/extent';
 import { ALL_HOLD, invariantsOf, MoneyStage, until } from '../support/money-stage';
 import type { TestGateway } from '../support/test-gateway';
 import { compareLogs, type KnownPrice, readLedger } from '../support/three-logs';
 
 const CALLS = 1_000;
 const AFFORDABLE = 100;
+/** What is said of each round behind the name of its test. */
+const ROUNDS = Array.from({ length: extent(1, 20) }, (_, round) => (round === 0 ? '' : `, again (${round})`));
 /** A call costs exactly what it holds, so that the hundredth takes the last cent. */
 const BY_THE_CALL = { input_usd_per_mtok: '0', output_usd_per_mtok: '0', per_request_usd: '0.001' };
 const BY_THE_CALL_PRICE: KnownPrice = { input: 0n, output: 0n, perRequest: 1_000_000n };
@@ -65,23 +68,27 @@ describe('a thousand calls at once against two gateways', () => {
     for (const gateway of gateways) expect(await invariantsOf(gateway)).toEqual(ALL_HOLD);
   }
 
-  it('lets exactly 100 pass where the money is for 100, and takes the last nano-dollar', async () => {
-    const [first] = gateways;
-    const paid = await stage.paidModel(first, {
-      model: 'by-the-call',
-      price: BY_THE_CALL,
-      tenant: { initial_balance_usd: '0.1', daily_quota: null, monthly_quota: null },
-    });
-    const records = await storm(paid, CALLS);
-    expect(countBy(records, ({ status }) => status)).toEqual({ 200: AFFORDABLE, 402: CALLS - AFFORDABLE });
-    expect(records.filter(({ outcome }) => outcome === 'answered')).toHaveLength(AFFORDABLE);
-    expect(await stage.posted(paid.tenantId)).toEqual({ wallet: 0n, overrun: 0n });
-    expect(await stage.projected(paid.tenantId)).toBe(0n);
-    const refused = records.find(({ status }) => status === 402);
-    expect(refused && errorOf(refused)).toMatchObject({ code: 'QUOTA_BALANCE_EXCEEDED', type: 'insufficient_quota' });
-    expect(refused?.headers['x-should-retry']).toBe('false');
-    await expectLogsAgree(paid, records, BY_THE_CALL_PRICE);
-  }, 90_000);
+  it.each(ROUNDS)(
+    'lets exactly 100 pass where the money is for 100, and takes the last nano-dollar%s',
+    async () => {
+      const [first] = gateways;
+      const paid = await stage.paidModel(first, {
+        model: 'by-the-call',
+        price: BY_THE_CALL,
+        tenant: { initial_balance_usd: '0.1', daily_quota: null, monthly_quota: null },
+      });
+      const records = await storm(paid, CALLS);
+      expect(countBy(records, ({ status }) => status)).toEqual({ 200: AFFORDABLE, 402: CALLS - AFFORDABLE });
+      expect(records.filter(({ outcome }) => outcome === 'answered')).toHaveLength(AFFORDABLE);
+      expect(await stage.posted(paid.tenantId)).toEqual({ wallet: 0n, overrun: 0n });
+      expect(await stage.projected(paid.tenantId)).toBe(0n);
+      const refused = records.find(({ status }) => status === 402);
+      expect(refused && errorOf(refused)).toMatchObject({ code: 'QUOTA_BALANCE_EXCEEDED', type: 'insufficient_quota' });
+      expect(refused?.headers['x-should-retry']).toBe('false');
+      await expectLogsAgree(paid, records, BY_THE_CALL_PRICE);
+    },
+    90_000,
+  );
 
   it.each<[string, (stage: MoneyStage) => Promise<unknown>]>([
     ['emptied', (on) => on.withRedis((redis) => redis.flushall())],
@@ -130,33 +137,37 @@ describe('a thousand calls at once against two gateways', () => {
     90_000,
   );
 
-  it('lets exactly 100 pass where the daily quota is 100, and says when the next may', async () => {
-    const [first] = gateways;
-    const paid = await stage.paidModel(first, {
-      model: 'counted',
-      price: BY_THE_CALL,
-      tenant: { initial_balance_usd: '10', daily_quota: AFFORDABLE, monthly_quota: null },
-    });
-    const startedAt = new Date();
-    const records = await storm(paid, CALLS);
-    expect(countBy(records, ({ status }) => status)).toEqual({ 200: AFFORDABLE, 429: CALLS - AFFORDABLE });
-    expect((await stage.posted(paid.tenantId)).wallet).toBe(10_000_000_000n - BigInt(AFFORDABLE) * 1_000_000n);
-    const midnight = Date.UTC(startedAt.getUTCFullYear(), startedAt.getUTCMonth(), startedAt.getUTCDate() + 1);
-    for (const refused of records.filter(({ status }) => status === 429)) {
-      const error = errorOf(refused);
-      expect(error).toMatchObject({
-        code: 'QUOTA_DAILY_EXCEEDED',
-        type: 'rate_limit_exceeded',
-        window_resets_at: new Date(midnight).toISOString(),
+  it.each(ROUNDS)(
+    'lets exactly 100 pass where the daily quota is 100, and says when the next may%s',
+    async () => {
+      const [first] = gateways;
+      const paid = await stage.paidModel(first, {
+        model: 'counted',
+        price: BY_THE_CALL,
+        tenant: { initial_balance_usd: '10', daily_quota: AFFORDABLE, monthly_quota: null },
       });
-      const waitSeconds = Number(refused.headers['retry-after']);
-      expect(waitSeconds).toBeGreaterThan(0);
-      expect(waitSeconds).toBeLessThanOrEqual(Math.ceil((midnight - startedAt.getTime()) / 1000));
-      // A wait of a minute at most is worth one.
-      expect(refused.headers['x-should-retry']).toBe(String(waitSeconds <= 60));
-    }
-    await expectLogsAgree(paid, records, BY_THE_CALL_PRICE);
-  }, 90_000);
+      const startedAt = new Date();
+      const records = await storm(paid, CALLS);
+      expect(countBy(records, ({ status }) => status)).toEqual({ 200: AFFORDABLE, 429: CALLS - AFFORDABLE });
+      expect((await stage.posted(paid.tenantId)).wallet).toBe(10_000_000_000n - BigInt(AFFORDABLE) * 1_000_000n);
+      const midnight = Date.UTC(startedAt.getUTCFullYear(), startedAt.getUTCMonth(), startedAt.getUTCDate() + 1);
+      for (const refused of records.filter(({ status }) => status === 429)) {
+        const error = errorOf(refused);
+        expect(error).toMatchObject({
+          code: 'QUOTA_DAILY_EXCEEDED',
+          type: 'rate_limit_exceeded',
+          window_resets_at: new Date(midnight).toISOString(),
+        });
+        const waitSeconds = Number(refused.headers['retry-after']);
+        expect(waitSeconds).toBeGreaterThan(0);
+        expect(waitSeconds).toBeLessThanOrEqual(Math.ceil((midnight - startedAt.getTime()) / 1000));
+        // A wait of a minute at most is worth one.
+        expect(refused.headers['x-should-retry']).toBe(String(waitSeconds <= 60));
+      }
+      await expectLogsAgree(paid, records, BY_THE_CALL_PRICE);
+    },
+    90_000,
+  );
 
   it('books what answers cost beyond their holds as overrun, to the nano-dollar, and the next credit pays it first', async () => {
     const [first] = gateways;

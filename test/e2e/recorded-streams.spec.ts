@@ -2,6 +2,7 @@ import { Pool } from 'undici';
 import { createPaidModel } from '../factories/paid-model';
 import { createPrice, createUpstream } from '../factories/upstreams';
 import { assemble, readEvents } from '../support/assembled-answer';
+import { extent } from '../support/extent';
 import { brokenInvariants, type GatewayStack, startGatewayStack } from '../support/gateway-stack';
 import { openAiClient, traceIdOf } from '../support/openai-caller';
 import { type RecordedStream, recordedChatBodies, recordedChatStreams } from '../support/recorded-streams';
@@ -74,7 +75,7 @@ const BODY_CHARGES: Readonly<Record<string, HandCharge>> = {
 
 const SEED = 20_261_121;
 const SMALL_BYTES = 20 * 1024;
-const SAMPLED_OFFSETS = 60;
+const SAMPLED_OFFSETS = extent(60, 600);
 const PARALLEL_CALLS = 24;
 const MESSAGES = [{ role: 'user' as const, content: 'Say it again.' }];
 

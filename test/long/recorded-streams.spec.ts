@@ -1,0 +1,1 @@
+import '../../src/gateway/stream/recorded-streams.spec';
