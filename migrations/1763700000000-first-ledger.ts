@@ -125,12 +125,15 @@ create table ledger_account (
   created_at            timestamptz not null default now(),
   unique nulls not distinct (tenant_id, name),
   check ((tenant_id is null) = (posted_nano_usd is null)),
-  check (abs(posted_nano_usd) + credit_limit_nano_usd <= 9000000000000000)
+  check (name = 'overrun' or (posted_nano_usd >= -9000000000000000 and credit_limit_nano_usd <= 9000000000000000
+    and posted_nano_usd + credit_limit_nano_usd <= 9000000000000000))
 ) with (fillfactor = 50);
 comment on table ledger_account is
   'posted = credits − debits. A tenant''s accounts keep it, with a gapless version, in the transaction of the transfer; '
   'house accounts (tenant_id null) keep none: theirs is the sum of their transfers, so that no row is hot. '
-  'The bound of 9,000,000 USD is the doubles'' 2^53 in Redis Lua.';
+  'The bound of 9,000,000 USD is the doubles'' 2^53 in Redis Lua, which adds posted and credit limit: each of them, and '
+  'their sum, is exact there, and no more than that sum is ever held. A wallet pays down to -(credit limit) and no charge '
+  'takes it lower, so no charge can be refused by this. overrun is not in Redis: whatever an answer cost must be booked.';
 
 create table ledger_transfer (
   id                bigint generated always as identity primary key,

@@ -8,9 +8,11 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 export class MoneyFunctions1763700100000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(PROJECTION);
+    await runner.query(PROCESS_FENCE);
     await runner.query(HOUSE_ACCOUNTS);
     await runner.query(ROW_TYPE);
     await runner.query(ADMIT);
+    await runner.query(WALLET_SPLIT);
     await runner.query(END);
   }
 
@@ -31,6 +33,26 @@ comment on table tenant_projection is
 create function quota_fence() returns bigint language sql immutable as $$ select 7203514650193408::bigint $$;
 comment on function quota_fence is
   'Advisory lock between PENDING rows and the epoch: taken shared by whoever inserts, exclusively by whoever raises.';
+`;
+
+/**
+ * A process that was declared dead has its open charges swept: a PENDING row it brought after that would stay for ever.
+ * The mark and the rows exclude each other by an advisory lock, because row locks would be written with every batch. A
+ * trigger takes it, so that no way of marking a process can forget it.
+ */
+const PROCESS_FENCE = `
+create function process_fence(p_process_id uuid) returns bigint language sql immutable
+return hashtextextended('tollgate process ' || p_process_id::text, 0);
+comment on function process_fence is
+  'Advisory lock between PENDING rows of a process and the end of its life: taken shared by whoever inserts them.';
+
+create function await_rows_of_process() returns trigger language plpgsql as $$
+begin
+  perform pg_advisory_xact_lock(process_fence(old.id));
+  return new;
+end $$;
+create trigger gateway_process_ends before update of status on gateway_process
+  for each row when (old.status = 'alive' and new.status <> 'alive') execute function await_rows_of_process();
 `;
 
 /** House accounts have fixed ids: every charge names one, none looks it up. See src/billing/ledger/house-accounts.ts. */
@@ -59,20 +81,28 @@ comment on type charge_row is
 
 /**
  * A session keeps the plans of its functions: one made while the tables were small scans them, and the cost of a charge
- * would grow with their number. A batch is at most some hundred rows, each found by an index.
+ * would grow with their number. A batch is at most some hundred rows, each found by an index. That plan is good for a batch
+ * of any size, so none is made anew for the batch at hand: for a small one, that cost more than running it.
  */
-const INDEXES_ONLY = 'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off';
+const INDEXES_ONLY =
+  'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan';
 
 const ADMIT = `
 create function billing_admit(p_rows json) returns table (id uuid, status text)
 language plpgsql ${INDEXES_ONLY} as $$
 #variable_conflict use_column
 declare
+  v_rows charge_row[] := array(select r from json_populate_recordset(null::charge_row, p_rows) r);
+  v_processes uuid[] := array(select distinct (unnest(v_rows)).process_id order by 1);
   v_epoch bigint;
+  v_living uuid[];
 begin
-  -- Shared: while this transaction runs nobody can raise the epoch; the read below sees the last raise.
+  -- Shared: while this transaction runs nobody can raise the epoch or declare one of the processes dead; the reads below
+  -- see the last raise and the last mark.
   perform pg_advisory_xact_lock_shared(quota_fence());
-  select epoch into v_epoch from quota_authority;
+  perform pg_advisory_xact_lock_shared(process_fence(p)) from unnest(v_processes) p;
+  select a.epoch, array(select p.id from gateway_process p where p.id = any (v_processes) and p.status = 'alive')
+    into v_epoch, v_living from quota_authority a;
 
   insert into billing_transaction (
     id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
@@ -82,16 +112,38 @@ begin
     r.hold_nano_usd, r.credit_limit_nano_usd, r.balance_before_nano_usd, r.balance_after_nano_usd,
     to_timestamp(r.day_window_start_ms / 1000.0), to_timestamp(r.month_window_start_ms / 1000.0),
     r.api_key_id, r.api_key_name, r.model, r.price_version, r.prices
-  from json_populate_recordset(null::charge_row, p_rows) r
-  where r.epoch = v_epoch
+  from unnest(v_rows) r
+  where r.epoch = v_epoch and r.process_id = any (v_living)
   on conflict do nothing;
 
   -- A resend after a lost reply finds its own rows; a hold the sweeper voided first finds VOIDED; a fenced one, none.
-  return query select b.id, b.status from billing_transaction b
-    where b.id in (select r.id from json_populate_recordset(null::charge_row, p_rows) r);
+  return query
+    select r.id, coalesce(b.status, 'DEAD') from unnest(v_rows) r
+    left join billing_transaction b on b.id = r.id
+    where b.id is not null or not r.process_id = any (v_living);
 end $$;
 comment on function billing_admit is
-  'Writes PENDING rows of holds whose epoch is still current; answers the rows that exist now, with their status.';
+  'Writes PENDING rows of holds whose epoch is still current and whose process is alive; answers the rows that exist now, '
+  'with their status, and DEAD for those of a process that is not alive. A row not answered was fenced.';
+`;
+
+/** The credit limit is each charge's own, frozen at its reserve: charges of one batch may bring different ones. */
+const WALLET_SPLIT = `
+create function wallet_after_charge(p_after bigint, p_posted bigint, p_amount bigint, p_credit_limit bigint)
+returns bigint language plpgsql immutable parallel safe as $$
+declare
+  v_posted bigint := coalesce(p_after, p_posted);
+begin
+  return least(v_posted, greatest(v_posted - p_amount, -p_credit_limit));
+end $$;
+comment on function wallet_after_charge is
+  'A charge takes the wallet down to -(its credit limit) and no lower; one that finds it there or below takes nothing.';
+
+create aggregate wallet_after_charges(bigint, bigint, bigint) (
+  sfunc = wallet_after_charge, stype = bigint, parallel = safe
+);
+comment on aggregate wallet_after_charges(bigint, bigint, bigint) is
+  'posted (of the first row), amount, credit limit: what the wallet has posted after these charges, one after the other.';
 `;
 
 const END = `
@@ -103,10 +155,13 @@ declare
   v_rows charge_row[] := array(select r from json_populate_recordset(null::charge_row, p_rows) r);
   v_tenants uuid[] := array(select distinct (unnest(v_rows)).tenant_id);
   v_epoch bigint;
+  v_unswept uuid[];
   v_won uuid[];
 begin
   perform pg_advisory_xact_lock_shared(quota_fence());
-  select epoch into v_epoch from quota_authority;
+  select a.epoch, array(select p.id from gateway_process p
+      where p.id = any (array(select distinct (unnest(v_rows)).process_id)) and p.status in ('alive', 'dead'))
+    into v_epoch, v_unswept from quota_authority a;
 
   -- The accounts first, by id, and also for voids: a rebuild that holds the wallet sees no charge end meanwhile.
   perform 1 from ledger_account a
@@ -141,9 +196,10 @@ begin
       i.tokens_reasoning, i.tokens_audio, i.tokens_image, i.counting_method, i.end_reason, i.upstream_id,
       i.upstream_name, i.provider_name, i.reason_code, i.description, clock_timestamp()
     from input i
-    -- The fence: a hold of an old epoch was not in the balance that today's holds were admitted against. A void and a
-    -- correction move no admitted money and may always be written.
-    where i.is_new and (i.epoch = v_epoch or not i.is_commit or i.type <> 'charge')
+    -- The fence: a hold of an old epoch was not in the balance that today's holds were admitted against, and nobody
+    -- looks any more for what a swept process leaves. While the sweeper is at a dead one, it or this commit wins. A void and
+    -- a correction move no admitted money and may always be written.
+    where i.is_new and (i.epoch = v_epoch and i.process_id = any (v_unswept) or not i.is_commit or i.type <> 'charge')
     on conflict do nothing
     returning id)
   select array_agg(w.id) into v_won from (select id from updated union all select id from inserted) w;
@@ -168,17 +224,22 @@ comment on function billing_end is
 
 create function billing_post_charges(p_rows charge_row[], p_won uuid[]) returns void
 language sql ${INDEXES_ONLY} as $$
-  -- The wallet pays down to −(the credit limit frozen at the reserve); only what exceeds that goes to overrun. Charges of
-  -- one tenant take their turn in the order of their ids; each leaves a version of its own.
-  with charged as (
-    select r.id, r.tenant_id, r.amount_nano_usd, w.id as wallet_id, o.id as overrun_id,
-      greatest(0, least(r.amount_nano_usd, w.posted_nano_usd + r.credit_limit_nano_usd
-        - coalesce(sum(r.amount_nano_usd) over (partition by r.tenant_id order by r.id
-            rows between unbounded preceding and 1 preceding), 0)))::bigint as wallet_part
+  -- Charges of one tenant take their turn in the order of their ids: each takes from the wallet what the ones before have
+  -- left there, the rest from overrun, and leaves a version of its own.
+  with paid as (
+    select r.id, r.tenant_id, r.amount_nano_usd, w.id as wallet_id, o.id as overrun_id, w.posted_nano_usd as posted,
+      wallet_after_charges(w.posted_nano_usd, r.amount_nano_usd, r.credit_limit_nano_usd)
+        over (partition by r.tenant_id order by r.id rows unbounded preceding) as posted_after
     from unnest(p_rows) r
     left join ledger_account w on w.tenant_id = r.tenant_id and w.name = 'wallet'
     left join ledger_account o on o.tenant_id = r.tenant_id and o.name = 'overrun'
     where r.id = any (p_won) and r.is_commit),
+  charged as (
+    -- Without accounts nothing is known of posted: the transfer then names no account, which refuses it.
+    select id, wallet_id, overrun_id, amount_nano_usd,
+      coalesce(lag(posted_after, 1, posted) over (partition by tenant_id order by id) - posted_after,
+        amount_nano_usd) as wallet_part
+    from paid),
   parts as (
     select id, wallet_id as account_id, wallet_part as amount from charged where wallet_part > 0
     union all

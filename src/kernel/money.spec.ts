@@ -1,5 +1,13 @@
 import fc from 'fast-check';
-import { ceilDiv, MoneyFormatError, nanoUsd, nanoUsdFromDecimal, toDecimalUsd } from './money';
+import {
+  ceilDiv,
+  isWithinTenantBound,
+  MAX_TENANT_NANO_USD,
+  MoneyFormatError,
+  nanoUsd,
+  nanoUsdFromDecimal,
+  toDecimalUsd,
+} from './money';
 
 const SEED = 20_261_121;
 
@@ -48,5 +56,17 @@ describe('money', () => {
       ),
       { seed: SEED },
     );
+  });
+
+  it.each([
+    [MAX_TENANT_NANO_USD, 0n, true],
+    [MAX_TENANT_NANO_USD, 1n, false],
+    [MAX_TENANT_NANO_USD - 5n, 5n, true],
+    // A wallet that was paid down to its credit limit.
+    [0n - MAX_TENANT_NANO_USD, MAX_TENANT_NANO_USD, true],
+    [-1n - MAX_TENANT_NANO_USD, 0n, false],
+    [-1n, MAX_TENANT_NANO_USD + 1n, false],
+  ])('lets a wallet stand at %s with a credit limit of %s: %s', (posted, creditLimit, isWithin) => {
+    expect(isWithinTenantBound(posted, creditLimit)).toBe(isWithin);
   });
 });

@@ -9,10 +9,19 @@ const NANO_PER_USD = 1_000_000_000n;
 const DECIMAL = /^(-?)(\d{1,12})(?:\.(\d{1,9}))?$/;
 
 /**
- * Redis Lua compares doubles, exact to 2^53 ≈ 9.007e15 nano-USD: what one tenant has posted plus its credit limit must
- * stay within this bound; API and database enforce it too.
+ * Redis Lua compares doubles, exact to 2^53 ≈ 9.007e15 nano-USD: what one tenant's wallet has posted, its credit limit,
+ * and both together must stay within this bound; API and database enforce it too.
  */
 export const MAX_TENANT_NANO_USD = 9_000_000_000_000_000n as NanoUsd;
+
+/** Whether a wallet may stand at `posted` with this credit limit (≥ 0): the same rule as the CHECK on ledger_account. */
+export function isWithinTenantBound(posted: bigint, creditLimit: bigint): boolean {
+  return (
+    posted + MAX_TENANT_NANO_USD >= 0n &&
+    creditLimit <= MAX_TENANT_NANO_USD &&
+    posted + creditLimit <= MAX_TENANT_NANO_USD
+  );
+}
 
 export const ZERO_NANO_USD = 0n as NanoUsd;
 

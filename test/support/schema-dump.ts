@@ -58,6 +58,13 @@ const SECTIONS: readonly (readonly [string, string])[] = [
      where n.nspname = 'public' and p.prokind in ('f', 'p') order by p.proname, pg_get_function_identity_arguments(p.oid)`,
   ],
   [
+    'aggregates',
+    `select format('%s(%s) sfunc %s stype %s%s;', p.proname, pg_get_function_identity_arguments(p.oid), a.aggtransfn::regproc,
+            format_type(a.aggtranstype, null), coalesce(e'\\n  comment ' || quote_literal(obj_description(p.oid, 'pg_proc')), '')) as line
+     from pg_aggregate a join pg_proc p on p.oid = a.aggfnoid join pg_namespace n on n.oid = p.pronamespace
+     where n.nspname = 'public' order by p.proname, pg_get_function_identity_arguments(p.oid)`,
+  ],
+  [
     'views',
     `select format(e'%s as\\n%s', c.relname, pg_get_viewdef(c.oid)) as line
      from pg_class c join pg_namespace n on n.oid = c.relnamespace

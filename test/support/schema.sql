@@ -71,7 +71,7 @@ table gateway_process
   started_at timestamp with time zone not null default now()
   beat_at timestamp with time zone not null default now()
 table ledger_account with (fillfactor=50)
-  comment 'posted = credits − debits. A tenant''s accounts keep it, with a gapless version, in the transaction of the transfer; house accounts (tenant_id null) keep none: theirs is the sum of their transfers, so that no row is hot. The bound of 9,000,000 USD is the doubles'' 2^53 in Redis Lua.'
+  comment 'posted = credits − debits. A tenant''s accounts keep it, with a gapless version, in the transaction of the transfer; house accounts (tenant_id null) keep none: theirs is the sum of their transfers, so that no row is hot. The bound of 9,000,000 USD is the doubles'' 2^53 in Redis Lua, which adds posted and credit limit: each of them, and their sum, is exact there, and no more than that sum is ever held. A wallet pays down to -(credit limit) and no charge takes it lower, so no charge can be refused by this. overrun is not in Redis: whatever an answer cost must be booked.'
   id uuid not null
   tenant_id uuid
   name text not null
@@ -207,7 +207,7 @@ billing_transaction.billing_transaction_type_check CHECK ((type = ANY (ARRAY['ch
 gateway_process.gateway_process_pkey PRIMARY KEY (id);
 gateway_process.gateway_process_status_check CHECK ((status = ANY (ARRAY['alive'::text, 'ended'::text, 'dead'::text, 'swept'::text])));
 ledger_account.ledger_account_check CHECK (((tenant_id IS NULL) = (posted_nano_usd IS NULL)));
-ledger_account.ledger_account_check1 CHECK (((abs(posted_nano_usd) + credit_limit_nano_usd) <= '9000000000000000'::bigint));
+ledger_account.ledger_account_check1 CHECK (((name = 'overrun'::text) OR ((posted_nano_usd >= '-9000000000000000'::bigint) AND (credit_limit_nano_usd <= '9000000000000000'::bigint) AND ((posted_nano_usd + credit_limit_nano_usd) <= '9000000000000000'::bigint))));
 ledger_account.ledger_account_credit_limit_nano_usd_check CHECK ((credit_limit_nano_usd >= 0));
 ledger_account.ledger_account_pkey PRIMARY KEY (id);
 ledger_account.ledger_account_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
@@ -296,6 +296,7 @@ CREATE UNIQUE INDEX upstream_pkey ON public.upstream USING btree (id);
 
 -- triggers
 CREATE TRIGGER api_key_changed AFTER INSERT OR DELETE OR UPDATE ON public.api_key FOR EACH ROW EXECUTE FUNCTION notify_change('id');
+CREATE TRIGGER gateway_process_ends BEFORE UPDATE OF status ON public.gateway_process FOR EACH ROW WHEN (((old.status = 'alive'::text) AND (new.status <> 'alive'::text))) EXECUTE FUNCTION await_rows_of_process();
 CREATE TRIGGER credit_limit_changed AFTER UPDATE OF credit_limit_nano_usd ON public.ledger_account FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
 CREATE TRIGGER ledger_transfer_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_transfer FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
 CREATE TRIGGER model_profile_changed AFTER INSERT OR DELETE OR UPDATE ON public.model_profile FOR EACH ROW EXECUTE FUNCTION notify_change('model');
@@ -307,20 +308,35 @@ CREATE TRIGGER tenant_changed AFTER INSERT OR DELETE OR UPDATE ON public.tenant 
 CREATE TRIGGER upstream_changed AFTER INSERT OR DELETE OR UPDATE ON public.upstream FOR EACH ROW EXECUTE FUNCTION notify_change('id');
 
 -- functions
+CREATE OR REPLACE FUNCTION public.await_rows_of_process()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  perform pg_advisory_xact_lock(process_fence(old.id));
+  return new;
+end $function$;
 CREATE OR REPLACE FUNCTION public.billing_admit(p_rows json)
  RETURNS TABLE(id uuid, status text)
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
+  v_rows charge_row[] := array(select r from json_populate_recordset(null::charge_row, p_rows) r);
+  v_processes uuid[] := array(select distinct (unnest(v_rows)).process_id order by 1);
   v_epoch bigint;
+  v_living uuid[];
 begin
-  -- Shared: while this transaction runs nobody can raise the epoch; the read below sees the last raise.
+  -- Shared: while this transaction runs nobody can raise the epoch or declare one of the processes dead; the reads below
+  -- see the last raise and the last mark.
   perform pg_advisory_xact_lock_shared(quota_fence());
-  select epoch into v_epoch from quota_authority;
+  perform pg_advisory_xact_lock_shared(process_fence(p)) from unnest(v_processes) p;
+  select a.epoch, array(select p.id from gateway_process p where p.id = any (v_processes) and p.status = 'alive')
+    into v_epoch, v_living from quota_authority a;
 
   insert into billing_transaction (
     id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
@@ -330,31 +346,37 @@ begin
     r.hold_nano_usd, r.credit_limit_nano_usd, r.balance_before_nano_usd, r.balance_after_nano_usd,
     to_timestamp(r.day_window_start_ms / 1000.0), to_timestamp(r.month_window_start_ms / 1000.0),
     r.api_key_id, r.api_key_name, r.model, r.price_version, r.prices
-  from json_populate_recordset(null::charge_row, p_rows) r
-  where r.epoch = v_epoch
+  from unnest(v_rows) r
+  where r.epoch = v_epoch and r.process_id = any (v_living)
   on conflict do nothing;
 
   -- A resend after a lost reply finds its own rows; a hold the sweeper voided first finds VOIDED; a fenced one, none.
-  return query select b.id, b.status from billing_transaction b
-    where b.id in (select r.id from json_populate_recordset(null::charge_row, p_rows) r);
+  return query
+    select r.id, coalesce(b.status, 'DEAD') from unnest(v_rows) r
+    left join billing_transaction b on b.id = r.id
+    where b.id is not null or not r.process_id = any (v_living);
 end $function$
-  comment 'Writes PENDING rows of holds whose epoch is still current; answers the rows that exist now, with their status.';
+  comment 'Writes PENDING rows of holds whose epoch is still current and whose process is alive; answers the rows that exist now, with their status, and DEAD for those of a process that is not alive. A row not answered was fenced.';
 CREATE OR REPLACE FUNCTION public.billing_end(p_rows json)
  RETURNS TABLE(id uuid, outcome text, tenant_id uuid, posted_nano_usd bigint, version bigint)
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
 #variable_conflict use_column
 declare
   v_rows charge_row[] := array(select r from json_populate_recordset(null::charge_row, p_rows) r);
   v_tenants uuid[] := array(select distinct (unnest(v_rows)).tenant_id);
   v_epoch bigint;
+  v_unswept uuid[];
   v_won uuid[];
 begin
   perform pg_advisory_xact_lock_shared(quota_fence());
-  select epoch into v_epoch from quota_authority;
+  select a.epoch, array(select p.id from gateway_process p
+      where p.id = any (array(select distinct (unnest(v_rows)).process_id)) and p.status in ('alive', 'dead'))
+    into v_epoch, v_unswept from quota_authority a;
 
   -- The accounts first, by id, and also for voids: a rebuild that holds the wallet sees no charge end meanwhile.
   perform 1 from ledger_account a
@@ -389,9 +411,10 @@ begin
       i.tokens_reasoning, i.tokens_audio, i.tokens_image, i.counting_method, i.end_reason, i.upstream_id,
       i.upstream_name, i.provider_name, i.reason_code, i.description, clock_timestamp()
     from input i
-    -- The fence: a hold of an old epoch was not in the balance that today's holds were admitted against. A void and a
-    -- correction move no admitted money and may always be written.
-    where i.is_new and (i.epoch = v_epoch or not i.is_commit or i.type <> 'charge')
+    -- The fence: a hold of an old epoch was not in the balance that today's holds were admitted against, and nobody
+    -- looks any more for what a swept process leaves. While the sweeper is at a dead one, it or this commit wins. A void and
+    -- a correction move no admitted money and may always be written.
+    where i.is_new and (i.epoch = v_epoch and i.process_id = any (v_unswept) or not i.is_commit or i.type <> 'charge')
     on conflict do nothing
     returning id)
   select array_agg(w.id) into v_won from (select id from updated union all select id from inserted) w;
@@ -417,18 +440,24 @@ CREATE OR REPLACE FUNCTION public.billing_post_charges(p_rows charge_row[], p_wo
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
-  -- The wallet pays down to −(the credit limit frozen at the reserve); only what exceeds that goes to overrun. Charges of
-  -- one tenant take their turn in the order of their ids; each leaves a version of its own.
-  with charged as (
-    select r.id, r.tenant_id, r.amount_nano_usd, w.id as wallet_id, o.id as overrun_id,
-      greatest(0, least(r.amount_nano_usd, w.posted_nano_usd + r.credit_limit_nano_usd
-        - coalesce(sum(r.amount_nano_usd) over (partition by r.tenant_id order by r.id
-            rows between unbounded preceding and 1 preceding), 0)))::bigint as wallet_part
+  -- Charges of one tenant take their turn in the order of their ids: each takes from the wallet what the ones before have
+  -- left there, the rest from overrun, and leaves a version of its own.
+  with paid as (
+    select r.id, r.tenant_id, r.amount_nano_usd, w.id as wallet_id, o.id as overrun_id, w.posted_nano_usd as posted,
+      wallet_after_charges(w.posted_nano_usd, r.amount_nano_usd, r.credit_limit_nano_usd)
+        over (partition by r.tenant_id order by r.id rows unbounded preceding) as posted_after
     from unnest(p_rows) r
     left join ledger_account w on w.tenant_id = r.tenant_id and w.name = 'wallet'
     left join ledger_account o on o.tenant_id = r.tenant_id and o.name = 'overrun'
     where r.id = any (p_won) and r.is_commit),
+  charged as (
+    -- Without accounts nothing is known of posted: the transfer then names no account, which refuses it.
+    select id, wallet_id, overrun_id, amount_nano_usd,
+      coalesce(lag(posted_after, 1, posted) over (partition by tenant_id order by id) - posted_after,
+        amount_nano_usd) as wallet_part
+    from paid),
   parts as (
     select id, wallet_id as account_id, wallet_part as amount from charged where wallet_part > 0
     union all
@@ -461,6 +490,12 @@ begin
   perform pg_notify('tollgate_changes', tg_table_name || ':' || (coalesce(to_jsonb(new), to_jsonb(old)) ->> tg_argv[0]));
   return null;
 end $function$;
+CREATE OR REPLACE FUNCTION public.process_fence(p_process_id uuid)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+RETURN hashtextextended(('tollgate process '::text || (p_process_id)::text), (0)::bigint)
+  comment 'Advisory lock between PENDING rows of a process and the end of its life: taken shared by whoever inserts them.';
 CREATE OR REPLACE FUNCTION public.quota_fence()
  RETURNS bigint
  LANGUAGE sql
@@ -474,6 +509,21 @@ AS $function$
 begin
   raise exception '% is append-only: correct it with a new, linked row', tg_table_name using errcode = 'restrict_violation';
 end $function$;
+CREATE OR REPLACE FUNCTION public.wallet_after_charge(p_after bigint, p_posted bigint, p_amount bigint, p_credit_limit bigint)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+declare
+  v_posted bigint := coalesce(p_after, p_posted);
+begin
+  return least(v_posted, greatest(v_posted - p_amount, -p_credit_limit));
+end $function$
+  comment 'A charge takes the wallet down to -(its credit limit) and no lower; one that finds it there or below takes nothing.';
+
+-- aggregates
+wallet_after_charges(bigint, bigint, bigint) sfunc wallet_after_charge stype bigint
+  comment 'posted (of the first row), amount, credit limit: what the wallet has posted after these charges, one after the other.';
 
 -- views
 

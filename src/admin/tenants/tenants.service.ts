@@ -6,7 +6,7 @@ import { LedgerAccount } from '../../billing/entities/ledger-account.entity';
 import { type TenantBalance, TenantBalances } from '../../billing/entities/tenant-balances';
 import { LedgerService } from '../../billing/ledger/ledger.service';
 import { newId } from '../../kernel/ids';
-import { addNanoUsd, MAX_TENANT_NANO_USD, type NanoUsd, toDecimalUsd, ZERO_NANO_USD } from '../../kernel/money';
+import { isWithinTenantBound, type NanoUsd, toDecimalUsd, ZERO_NANO_USD } from '../../kernel/money';
 import { Settings } from '../../platform/config/settings';
 import { audit } from '../audit/audit-trail';
 import { moneyTransaction } from '../audit/money-transaction';
@@ -36,7 +36,7 @@ export class TenantsService {
   async create(dto: CreateTenantDto, actor: string): Promise<Readonly<TenantDto>> {
     const initialBalance = amountOf(dto.initial_balance_usd ?? '0');
     const creditLimit = amountOf(dto.credit_limit_usd ?? '0');
-    if (addNanoUsd(initialBalance, creditLimit) > MAX_TENANT_NANO_USD) throw beyondBound('initial_balance_usd');
+    if (!isWithinTenantBound(initialBalance, creditLimit)) throw beyondBound('initial_balance_usd');
     const tenant = this.newTenant(dto);
     const posted = await moneyTransaction(this.dataSource, async (manager, client) => {
       await manager.insert(Tenant, tenant);
@@ -148,9 +148,7 @@ function account(tenantId: string, name: 'wallet' | 'overrun', creditLimit: Nano
 }
 
 function assertWithinBound({ postedNanoUsd, creditLimitNanoUsd }: LedgerAccount): void {
-  const posted = BigInt(postedNanoUsd ?? ZERO_NANO_USD);
-  const magnitude = posted < 0n ? -posted : posted;
-  if (magnitude + creditLimitNanoUsd > MAX_TENANT_NANO_USD) throw beyondBound('credit_limit_usd');
+  if (!isWithinTenantBound(postedNanoUsd ?? ZERO_NANO_USD, creditLimitNanoUsd)) throw beyondBound('credit_limit_usd');
 }
 
 function beyondBound(field: string): Error {

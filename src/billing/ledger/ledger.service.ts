@@ -3,7 +3,7 @@ import type { Pool, PoolClient } from 'pg';
 import { v5 } from 'uuid';
 import { refuse, RefusalError } from '../../kernel/errors';
 import { newId } from '../../kernel/ids';
-import { MAX_TENANT_NANO_USD, type NanoUsd, nanoUsd } from '../../kernel/money';
+import { isWithinTenantBound, type NanoUsd, nanoUsd } from '../../kernel/money';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { withTransaction } from '../../platform/database/with-transaction';
 import { ProjectionQueue } from '../settlement/projection-queue';
@@ -120,8 +120,7 @@ async function insertTransaction(
 
 function assertWithinBound(wallet: Account, change: bigint): void {
   const after = BigInt(wallet.posted_nano_usd) + change;
-  const magnitude = (after < 0n ? -after : after) + BigInt(wallet.credit_limit_nano_usd);
-  if (magnitude > MAX_TENANT_NANO_USD) {
+  if (!isWithinTenantBound(after, BigInt(wallet.credit_limit_nano_usd))) {
     throw refusedAmount('posted balance and credit limit together must stay within ±9,000,000 USD');
   }
 }

@@ -1,6 +1,12 @@
 import { ChargeWriterHarness, settledAt } from '../../../test/support/charge-writer-harness';
 import { eventually } from '../../../test/support/eventually';
-import { LOCK_TIMEOUT_MS, type ChargeWriter, type EndResult, type PendingAdmission } from './charge-writer';
+import {
+  LOCK_TIMEOUT_MS,
+  type ChargeWriter,
+  type Ending,
+  type EndResult,
+  type PendingAdmission,
+} from './charge-writer';
 
 let harness: ChargeWriterHarness;
 
@@ -26,7 +32,9 @@ async function standing(tenantId: string, charges: number, writer = harness.writ
 }
 
 function endAll(admissions: readonly PendingAdmission[], nanoUsd: number, writer?: ChargeWriter): Promise<EndResult[]> {
-  return Promise.all(admissions.map((admission) => (writer ?? harness.writer).end(admission, settledAt(nanoUsd))));
+  return Promise.all(
+    admissions.map((admission) => (writer ?? harness.writer).end(admission, { fields: settledAt(nanoUsd) })),
+  );
 }
 
 async function millisecondsOf(work: () => Promise<unknown>): Promise<number> {
@@ -162,5 +170,57 @@ describe('the drain of the writer', () => {
     expect(ending.isSettled).toBe(true);
     expect((await harness.accounts(tenantId)).wallet).toEqual({ posted: 6n, version: 1n });
     await writer.onApplicationShutdown();
+  });
+});
+
+describe('an ending that Postgres refuses for ever', () => {
+  const refused = (): Ending => ({ fields: { ...settledAt(1), amount_nano_usd: '9223372036854775808' } });
+
+  it('voids its PENDING row, is counted, told to the caller, and costs the others of its batch nothing', async () => {
+    const tenantId = await harness.createTenant(1_000n);
+    const [bad, ...good] = await standing(tenantId, 20);
+    if (!bad) throw new Error('nothing was admitted');
+    const counted = jest.spyOn(harness.metrics.billingDeductFailure.of('invalid_row'), 'inc');
+    const ending = harness.writer.end(bad, refused());
+    const others = endAll(good, 2);
+    await expect(ending).rejects.toMatchObject({ code: '22003' });
+    expect(await harness.statusOf(bad.row.id)).toEqual({ status: 'VOIDED', reason_code: 'REFUSED_ROW' });
+    expect((await others).map(({ outcome }) => outcome)).toEqual(good.map(() => 'committed'));
+    expect((await harness.accounts(tenantId)).wallet).toEqual({ posted: 1_000n - 19n * 2n, version: 19n });
+    expect(counted).toHaveBeenCalledTimes(1);
+    counted.mockRestore();
+  });
+
+  it('leaves a VOIDED row also where no PENDING row had been written', async () => {
+    const row = harness.row(await harness.createTenant(), { is_stream: false });
+    const admission = harness.writer.admit(row);
+    if (!admission) throw new Error('the queue is full');
+    await expect(harness.writer.end(admission, refused())).rejects.toMatchObject({ code: '22003' });
+    expect(await harness.statusOf(row.id)).toEqual({ status: 'VOIDED', reason_code: 'REFUSED_ROW' });
+  });
+});
+
+describe('the bounds of an account', () => {
+  const USD = 1_000_000_000n;
+
+  it('refuse no charge that takes a wallet down to a high credit limit, nor what goes to overrun then', async () => {
+    const limit = 6_000_000n * USD;
+    const tenantId = await harness.createTenant(0n, limit);
+    const admissions = Array.from({ length: 4 }, () => {
+      const row = harness.row(tenantId, { credit_limit_nano_usd: limit.toString() });
+      return harness.writer.admit(row);
+    }).flatMap((admission) => admission ?? []);
+    const results = await endAll(admissions, Number(5_000_000n * USD));
+    expect(results.map(({ outcome }) => outcome)).toEqual(admissions.map(() => 'committed'));
+    const { wallet, overrun } = await harness.accounts(tenantId);
+    expect([wallet.posted, overrun.posted]).toEqual([-limit, -14_000_000n * USD]);
+  });
+
+  it.each([
+    ['a balance and credit limit beyond 9,000,000 USD together', 5_000_000n, 4_000_001n],
+    ['a wallet below -9,000,000 USD', -9_000_001n, 0n],
+    ['a credit limit beyond 9,000,000 USD', -1n, 9_000_001n],
+  ])('refuse %s', async (_, posted, limit) => {
+    await expect(harness.createTenant(posted * USD, limit * USD)).rejects.toMatchObject({ code: '23514' });
   });
 });

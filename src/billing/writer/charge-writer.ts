@@ -5,10 +5,11 @@ import { nanoUsd, type NanoUsd } from '../../kernel/money';
 import { DATABASE_ACCESS, type DatabaseAccess } from '../../platform/database/pg-connection';
 import { createPgPool } from '../../platform/database/pg-pool';
 import { Metrics } from '../../platform/metrics/metrics';
-import type { AdmitRow, EndFields, EndRow } from './charge-rows';
+import { type AdmitRow, type EndFields, type EndRow, voidFields } from './charge-rows';
 import { ForwardLane } from './forward-lane';
 import { Turns } from './turns';
 import { AwayLog } from './write-forward';
+import { isRefusedData } from './write-halving';
 
 /** Streams send their first byte only after their row stands: a short window. */
 const STREAM_WINDOW_MS = 2;
@@ -30,8 +31,11 @@ const SIDE_WRITERS = 2;
 /** Short, because blocked tenants share the turns with those whose write will succeed at once. */
 const SIDE_LOCK_TIMEOUT_MS = 50;
 const STATEMENT_MS = 10_000;
+/** Nothing in these fields depends on the charge: Postgres takes them whatever it refused. */
+const REFUSED_ROW = voidFields({ reasonCode: 'REFUSED_ROW', endReason: 'refused' });
 
-export type AdmitOutcome = 'admitted' | 'fenced' | 'voided' | 'rejected';
+/** dead: this process has been declared dead, nothing of it is admitted any more. */
+export type AdmitOutcome = 'admitted' | 'fenced' | 'voided' | 'rejected' | 'dead';
 
 export type EndOutcome = 'committed' | 'voided' | 'already_committed' | 'already_voided' | 'fenced' | 'missing';
 
@@ -58,8 +62,17 @@ export class PendingAdmission {
   }
 }
 
+/** How a charge ends. Until that is written its owner may replace the fields: each attempt reads them anew. */
+export interface Ending {
+  fields: EndFields;
+}
+
+/** What of a row stays whatever its ending. */
+type RowHead = Omit<EndRow, keyof EndFields>;
+
 interface EndItem {
-  readonly row: EndRow;
+  readonly head: RowHead;
+  readonly ending: Ending;
   readonly askedMs: number;
   readonly resolve: (result: EndResult) => void;
   readonly reject: (error: unknown) => void;
@@ -113,31 +126,30 @@ export class ChargeWriter implements OnApplicationShutdown {
 
   /**
    * Ends a charge. Its PENDING row, if it has not left yet, is replaced by the final one; if it is on its way, it is
-   * awaited first. Resolves when the ending is committed (or found so); rejects only for a row Postgres never takes.
+   * awaited first. Resolves when the ending is committed (or found so). Rejects for a row Postgres never takes, which is
+   * then VOIDED (REFUSED_ROW) where it was to be committed, and for one still unwritten when the process has to stop.
    */
-  async end(admission: PendingAdmission, fields: EndFields): Promise<EndResult> {
+  async end(admission: PendingAdmission, ending: Ending): Promise<EndResult> {
     const { row } = admission;
     const lane = row.is_stream ? this.streamAdmissions : this.bodyAdmissions;
     if (admission.state === 'queued' && lane.remove(admission)) {
       admission.finish('admitted');
-      return this.write({ ...row, ...fields, is_new: true });
+      return this.endOrVoid({ ...row, is_new: true }, ending);
     }
     const outcome = admission.state === 'writing' ? await admission.done : admission.state;
-    // Fenced or rejected: no row stands, so the ending brings its own. A void is always taken, a commit is fenced again.
-    const isNew = outcome === 'fenced' || outcome === 'rejected';
-    if (isNew) return this.write({ ...row, ...fields, is_new: true });
+    // No row stands, so the ending brings its own. A void is always taken, a commit is fenced again.
+    const isNew = outcome === 'fenced' || outcome === 'rejected' || outcome === 'dead';
+    if (isNew) return this.endOrVoid({ ...row, is_new: true }, ending);
     const { id, tenant_id, credit_limit_nano_usd } = row;
-    const result = await this.write({ id, tenant_id, credit_limit_nano_usd, ...fields, is_new: false });
+    const result = await this.endOrVoid({ id, tenant_id, credit_limit_nano_usd, is_new: false }, ending);
     if (result.outcome !== 'missing') return result;
     this.logger.error(`the PENDING row of charge ${id} has vanished; its ending is written whole`);
-    return this.write({ ...row, ...fields, is_new: true });
+    return this.endOrVoid({ ...row, is_new: true }, ending);
   }
 
   /** Ends a charge of which only the row is known (sweeper, corrections). */
   write(row: EndRow): Promise<EndResult> {
-    return new Promise((resolve, reject) => {
-      this.endings.push({ row, askedMs: performance.now(), resolve, reject });
-    });
+    return this.push(row, { fields: row });
   }
 
   /** Resolves when everything queued is written; gives up what Postgres does not take within `withinMs`. */
@@ -155,6 +167,33 @@ export class ChargeWriter implements OnApplicationShutdown {
 
   async onApplicationShutdown(): Promise<void> {
     await Promise.all([this.pool.end(), this.sidePool.end()]);
+  }
+
+  private push(head: RowHead, ending: Ending): Promise<EndResult> {
+    return new Promise((resolve, reject) => {
+      this.endings.push({ head, ending, askedMs: performance.now(), resolve, reject });
+    });
+  }
+
+  /** A commit that is refused for ever must not leave its row PENDING while this process lives. */
+  private async endOrVoid(head: RowHead, ending: Ending): Promise<EndResult> {
+    try {
+      return await this.push(head, ending);
+    } catch (error) {
+      if (isRefusedData(error) && ending.fields.is_commit) await this.voidRefused(head, error);
+      throw error;
+    }
+  }
+
+  private async voidRefused(head: RowHead, refusal: unknown): Promise<void> {
+    try {
+      const { outcome } = await this.push(head, { fields: REFUSED_ROW });
+      this.logger.error(
+        `charge ${head.id} is ${outcome}, uncharged: Postgres refused to commit it: ${String(refusal)}`,
+      );
+    } catch (error) {
+      this.logger.error(`charge ${head.id} could not even be voided: ${String(error)}`);
+    }
   }
 
   private admitLane(windowMs: number): ForwardLane<PendingAdmission> {
@@ -175,11 +214,11 @@ export class ChargeWriter implements OnApplicationShutdown {
     return new ForwardLane<EndItem>({
       ...this.forward,
       windowMs: END_WINDOW_MS,
-      tenantOf: (item) => item.row.tenant_id,
+      tenantOf: (item) => item.head.tenant_id,
       write: (batch, isAside) => this.writeEndings(batch, isAside),
       refused: (item, error) => {
         this.metrics.billingDeductFailure.of('invalid_row').inc();
-        this.logger.error(`Postgres refuses the ending of charge ${item.row.id}: ${String(error)}`);
+        this.logger.error(`Postgres refuses the ending of charge ${item.head.id}: ${String(error)}`);
         item.reject(error);
       },
     });
@@ -193,19 +232,19 @@ export class ChargeWriter implements OnApplicationShutdown {
     for (const admission of batch) {
       const status = statusOf.get(admission.row.id);
       if (status === 'PENDING' && admission.row.is_stream) this.metrics.billingStreamPendingCreated.inc();
-      admission.finish(status === 'PENDING' ? 'admitted' : status === undefined ? 'fenced' : 'voided');
+      admission.finish(admitOutcome(status));
     }
   }
 
   private async writeEndings(batch: readonly EndItem[], isAside: boolean): Promise<void> {
-    const rows = batch.map((item) => item.row);
+    const rows = batch.map((item) => ({ ...item.head, ...item.ending.fields }));
     const found = await this.call<EndReply>('billing_end', rows, isAside);
     const replyOf = new Map(found.map((reply) => [reply.id, reply]));
     for (const item of batch) {
-      const reply = replyOf.get(item.row.id);
+      const reply = replyOf.get(item.head.id);
       if (reply?.outcome.startsWith('already')) this.metrics.billingIdempotentHit.inc();
       if (reply) item.resolve(resultOf(reply));
-      else item.reject(new Error(`billing_end did not answer for charge ${item.row.id}`));
+      else item.reject(new Error(`billing_end did not answer for charge ${item.head.id}`));
     }
     const [oldest] = batch;
     if (oldest) this.metrics.billingSeconds.observe((performance.now() - oldest.askedMs) / 1000);
@@ -223,6 +262,13 @@ export class ChargeWriter implements OnApplicationShutdown {
     });
     return replies;
   }
+}
+
+/** From the answer of billing_admit; it leaves out what the epoch fenced off. */
+function admitOutcome(status: string | undefined): AdmitOutcome {
+  if (status === undefined) return 'fenced';
+  if (status === 'PENDING') return 'admitted';
+  return status === 'DEAD' ? 'dead' : 'voided';
 }
 
 interface EndReply {
