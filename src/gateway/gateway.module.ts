@@ -12,6 +12,7 @@ import { ChatCompletionsController } from './chat-completions.controller';
 import { ExchangeLog } from './exchange-log';
 import { ModelsController } from './models.controller';
 import { TokenCounter } from './stream/count-tokens';
+import { TokenAccuracy } from './stream/token-accuracy';
 import { TokenizerThread } from './stream/tokenizer-thread';
 import { WORKFLOW_STEPS, WorkflowRunner } from './workflow/workflow.runner';
 import { WORKFLOW_STEP_CLASSES } from './workflow/workflow.steps';
@@ -30,6 +31,7 @@ import type { WorkflowStep } from './workflow/workflow-step';
     },
     WorkflowRunner,
     TokenizerThread,
+    TokenAccuracy,
     TokenCounter,
     ExchangeLog,
   ],

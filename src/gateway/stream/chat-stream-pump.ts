@@ -278,6 +278,7 @@ export class ChatStreamPump implements UpstreamReader {
       answer: {
         usage: accumulator.usage,
         isUsageFinal: this.hasTerminalFrame || accumulator.isUsageFinal,
+        isStreamed: true,
         chunks: billedChunks,
         text: () => accumulator.text(billedChunks),
       },

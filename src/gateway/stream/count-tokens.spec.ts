@@ -2,7 +2,9 @@ import { encode } from 'gpt-tokenizer/encoding/o200k_base';
 
 import { NO_TOKENS } from '../../catalogue/price';
 import { OffsetClock } from '../../kernel/clock';
+import { Metrics } from '../../platform/metrics/metrics';
 import { type CountableAnswer, TokenCounter } from './count-tokens';
+import { TokenAccuracy } from './token-accuracy';
 import { TokenizerThread } from './tokenizer-thread';
 
 const PROMPT = {
@@ -20,7 +22,7 @@ const reported = { ...NO_TOKENS, inputUncached: 100, output: 3 };
 
 describe('TokenCounter', () => {
   const thread = new TokenizerThread(new OffsetClock(0));
-  const counter = new TokenCounter(thread);
+  const counter = new TokenCounter(thread, new TokenAccuracy(thread, new Metrics()));
 
   afterAll(async () => {
     await counter.onModuleDestroy();

@@ -1,9 +1,10 @@
-import { Inject, Injectable, type OnModuleDestroy } from '@nestjs/common';
+import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 
 import { NO_TOKENS, type TokenCounts } from '../../catalogue/price';
 import { type ChatRequest } from '../dialects/openai-chat/chat-request';
 import { type CollectedText } from '../dialects/openai-chat/collected-text';
 import { promptText } from '../dialects/openai-chat/prompt-text';
+import { TokenAccuracy } from './token-accuracy';
 import { TokenizerThread } from './tokenizer-thread';
 
 /** How tokens came to be known (`billing_transaction.counting_method`). */
@@ -19,6 +20,7 @@ export interface CountableAnswer {
   readonly usage?: TokenCounts | undefined;
   /** False where usage was reported on the way only, and the answer may have gone on after it. */
   readonly isUsageFinal: boolean;
+  readonly isStreamed?: boolean;
   /** Undefined when there was too much of it to keep. */
   text(): CollectedText | undefined;
   readonly chunks: number;
@@ -36,7 +38,10 @@ const ESTIMATED_TOKENS_PER_CHUNK = 3;
  */
 @Injectable()
 export class TokenCounter implements OnModuleDestroy {
-  constructor(@Inject(TokenizerThread) private readonly tokenizer: TokenizerThread) {}
+  constructor(
+    private readonly tokenizer: TokenizerThread,
+    private readonly accuracy: TokenAccuracy,
+  ) {}
 
   /**
    * At once where the provider's report settles it.
@@ -44,7 +49,9 @@ export class TokenCounter implements OnModuleDestroy {
    */
   count(answer: CountableAnswer, prompt: CountablePrompt, imageTokens: number): CountedTokens | Promise<CountedTokens> {
     const { usage, isUsageFinal } = answer;
-    return usage && isUsageFinal ? { tokens: usage, method: 'usage' } : this.tokenize(answer, prompt, imageTokens);
+    if (!usage || !isUsageFinal) return this.tokenize(answer, prompt, imageTokens);
+    this.accuracy.sample(answer, usage);
+    return { tokens: usage, method: 'usage' };
   }
 
   private async tokenize(

@@ -18,6 +18,7 @@ const NAMES = [
   'billing_stream_committed_total',
   'billing_stream_failed_total',
   'stream_token_calculation_total',
+  'stream_token_accuracy_percent',
   'redis_lua_duration_seconds',
   'tollgate_requests_total',
   'tollgate_requests_in_flight',

@@ -14,6 +14,7 @@ import {
 /** Seconds. The hot path is expected in milliseconds, a model's first token in seconds. */
 const FAST_S = [0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5];
 const SLOW_S = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 5, 10, 20, 30, 60, 120];
+const ACCURACY_PERCENT = [50, 80, 90, 95, 97, 98, 98.5, 99, 99.5, 99.9, 100];
 
 /**
  * Everything the product measures, by its exact name; dashboards and alerts are built on these. A field is a prepared
@@ -57,6 +58,13 @@ export class Metrics {
   readonly streamTokenCalculation = new CounterFamily(
     this.named('stream_token_calculation_total', 'How tokens of a stream were counted: usage, tokenizer, estimated.'),
     'method',
+  );
+  readonly streamTokenAccuracy = histogram(
+    this.named(
+      'stream_token_accuracy_percent',
+      'How near our tokenizer comes to the reported output tokens, in one stream of a hundred.',
+    ),
+    ACCURACY_PERCENT,
   );
   readonly answersBeforeSettle = counter(
     this.named('tollgate_answers_before_settle_total', 'Answers completed before their settle was committed.'),
