@@ -23,12 +23,19 @@ export interface ConnectionLimits {
   readonly lockMs?: number;
 }
 
+/**
+ * Every statement sees what was committed before it: the functions that write money insert on conflict and then read again
+ * who was there, and read the fence once they hold it. A server or database may be configured otherwise.
+ */
+const ISOLATION = '-c default_transaction_isolation=read\\ committed';
+
 /** Driver options of every connection the product opens. */
 export function pgConnection(access: DatabaseAccess, limits: ConnectionLimits): ClientConfig {
   const url = new URL(access.url);
   // The driver lets options in the URL replace those beside it: both are wanted, so the URL's are moved over.
   const options = [
     url.searchParams.get('options'),
+    ISOLATION,
     access.role === undefined ? null : `-c role=${access.role}`,
     limits.lockMs === undefined ? null : `-c lock_timeout=${limits.lockMs}`,
   ];
