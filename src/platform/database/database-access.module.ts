@@ -6,6 +6,12 @@ import { DATABASE_ACCESS, type DatabaseAccess } from './pg-connection';
 import { createPgPool, PG_POOL } from './pg-pool';
 import { prepareDatabase } from './prepare-database';
 
+/**
+ * Somebody waits for what the hot path asks: a row that stays locked is an error soon. withTransaction tries five times, so
+ * that a caller knows within two seconds; a lock that is held for a statement or two is waited for.
+ */
+const LOCK_MS = 300;
+
 /** Everything here waits for DATABASE_ACCESS: a database that was checked and migrated. */
 @Module({
   providers: [
@@ -17,6 +23,7 @@ import { prepareDatabase } from './prepare-database';
         createPgPool(access, settings.databasePoolSize, {
           applicationName: 'tollgate',
           statementMs: settings.databaseStatementMs,
+          lockMs: LOCK_MS,
         }),
     },
     { provide: CHANGE_FEED_TIMING, useValue: DEFAULT_CHANGE_FEED_TIMING },
