@@ -5,3 +5,8 @@ export interface DependencyCheck {
   /** Resolves with details worth showing while it works; rejects when it does not. */
   check(): Promise<Readonly<Record<string, unknown>>>;
 }
+
+/** Why a check failed, in words that strangers may read: no addresses, no names, no secrets. */
+export class PublicReason extends Error {
+  override readonly name = 'PublicReason';
+}

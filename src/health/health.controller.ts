@@ -9,7 +9,7 @@ import {
 } from '@nestjs/terminus';
 import { Drain } from '../platform/http/drain';
 import { DatabaseCheck } from './database.check';
-import type { DependencyCheck } from './dependency-check';
+import { type DependencyCheck, PublicReason } from './dependency-check';
 import { HealthFilter } from './health.filter';
 import { LuaScriptsCheck } from './lua-scripts.check';
 import { RedisCheck } from './redis.check';
@@ -65,9 +65,9 @@ export class HealthController {
     return this.indicators
       .check(dependency.name)
       .attempt(() =>
-        dependency.check().catch(() => {
-          // Why stays in the log of whoever owns the connection.
-          throw new Error('unavailable');
+        dependency.check().catch((error: unknown) => {
+          // Any other reason stays in the log of whoever owns the connection.
+          throw error instanceof PublicReason ? error : new Error('unavailable');
         }),
       )
       .withTimeout(CHECK_MS)

@@ -1,5 +1,6 @@
 import { FastifyAdapter, type NestFastifyApplication } from '@nestjs/platform-fastify';
 import { Test } from '@nestjs/testing';
+import { eventually } from '../../test/support/eventually';
 import { createTestDatabase, type TestDatabase } from '../../test/support/test-database';
 import { startTestRedis, type TestRedis } from '../../test/support/test-redis';
 import { testSettings } from '../../test/support/test-settings';
@@ -8,7 +9,7 @@ import { DatabaseModule } from '../platform/database/database.module';
 import { Drain } from '../platform/http/drain';
 import { HttpModule } from '../platform/http/http.module';
 import { MetricsModule } from '../platform/metrics/metrics.module';
-import { RedisConnection } from '../platform/redis/redis-connection';
+import { RedisConnection, ServerRefused } from '../platform/redis/redis-connection';
 import { ScriptRegistry } from '../platform/redis/script-registry';
 import { HealthModule } from './health.module';
 
@@ -71,6 +72,21 @@ describe('health', () => {
     expect(report.status).toBe(503);
     expect(statesOf(report)).toMatchObject({ database: 'up', redis: 'down' });
     expect((await ask('/health/ready')).status).toBe(200);
+  });
+
+  it('says why a Redis that answers is not used', async () => {
+    const connection = app.get(RedisConnection);
+    await connection.client.config('SET', 'maxmemory-policy', 'allkeys-lru');
+    const { server } = connection;
+    if (!server) throw new Error('not ready');
+    connection.distrust(server, new ServerRefused('checked again', redis.url));
+    await eventually('the policy is seen', () =>
+      connection.whyNotReady?.includes('allkeys-lru') === true ? true : undefined,
+    );
+    const report = await ask('/health');
+    expect(statesOf(report)).toMatchObject({ redis: 'down' });
+    expect(JSON.stringify(report.body.details?.redis)).toContain('CONFIG SET maxmemory-policy noeviction');
+    expect(JSON.stringify(report.body)).not.toContain(String(redis.port));
   });
 
   it('is alive but not ready without Postgres, and tells strangers nothing of why', async () => {

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { RedisConnection } from '../platform/redis/redis-connection';
-import type { DependencyCheck } from './dependency-check';
+import { type DependencyCheck, PublicReason } from './dependency-check';
 
 @Injectable()
 export class RedisCheck implements DependencyCheck {
@@ -9,8 +9,9 @@ export class RedisCheck implements DependencyCheck {
   constructor(private readonly redis: RedisConnection) {}
 
   async check(): Promise<Record<string, never>> {
+    const { whyNotReady } = this.redis;
+    if (whyNotReady !== undefined) throw new PublicReason(whyNotReady);
     await this.redis.ping();
-    if (!this.redis.isReady) throw new Error('the server behind the connection has not been checked');
     return {};
   }
 }
