@@ -263,10 +263,13 @@ comment on column gateway_process.oldest_open_id is
 create table quota_authority (
   only_row   boolean primary key default true check (only_row),
   epoch      bigint not null check (epoch > 0),
-  masters    jsonb not null default '{}',
+  run_id     text,
+  address    text,
   changed_at timestamptz not null default now()
 );
-comment on table quota_authority is 'Which projection of the ledger is current; masters maps a Redis address to its run_id.';
+comment on table quota_authority is
+  'Which projection of the ledger is current: the epoch, and the one Redis server that has it (null before the first). '
+  'run_id changes only together with epoch. address is how it was reached, for whoever looks for it.';
 insert into quota_authority (epoch) values (1);
 `;
 

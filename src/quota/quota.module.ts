@@ -8,6 +8,7 @@ import { EpochAuthority } from './epoch-authority';
 import { MeteredQuotaStore } from './metered-quota.store';
 import { QUOTA_STORE } from './quota-store.port';
 import { RedisQuotaStore } from './redis-quota.store';
+import { UntoldEndings } from './untold-endings';
 import { TenantWarmUp } from './warm-up/tenant-warm-up';
 
 @Module({
@@ -15,6 +16,7 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
   providers: [
     EpochAuthority,
     TenantWarmUp,
+    UntoldEndings,
     RedisQuotaStore,
     {
       provide: QUOTA_STORE,

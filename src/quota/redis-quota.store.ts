@@ -17,10 +17,13 @@ import {
   type TenantLimits,
 } from './quota-store.port';
 import { TenantWindows, type WindowPair } from './tenant-windows';
+import { UntoldEndings } from './untold-endings';
 import { TenantWarmUp } from './warm-up/tenant-warm-up';
 
 /** Rounds of rebuild, epoch change or clock correction one reservation may need before it is given up. */
 const MAX_ROUNDS = 6;
+
+const SCRIPTS = ['quota_deduct', 'quota_settle', 'quota_release', 'quota_install'] as const;
 
 /** The quota authority while Redis is up: every reservation is one call of quota_deduct.lua. */
 @Injectable()
@@ -34,17 +37,20 @@ export class RedisQuotaStore implements QuotaStore {
     private readonly scripts: ScriptRegistry,
     private readonly epochs: EpochAuthority,
     private readonly warmUp: TenantWarmUp,
+    private readonly untold: UntoldEndings,
     private readonly process: ProcessIdentity,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {
-    for (const name of ['quota_deduct', 'quota_settle', 'quota_release', 'quota_install']) scripts.bind(name);
+    for (const name of SCRIPTS) scripts.bind(name);
   }
 
   async reserve(request: HoldRequest): Promise<ReserveOutcome> {
     const { limits } = request;
-    if (request.isReadmission) await this.epochs.refresh();
+    if (request.isReadmission) await this.refresh();
     let nowMs = this.clock.nowMs();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      const { behind } = this.epochs;
+      if (behind) await behind;
       const epoch = this.epochs.current;
       if (!this.isAnnounced(limits.tenantId, epoch)) await this.announce(limits.tenantId, epoch);
       const days = this.windows.around(nowMs, limits.timezone, 'day');
@@ -73,10 +79,12 @@ export class RedisQuotaStore implements QuotaStore {
   }
 
   async settle(tenantId: string, holdIds: readonly string[], posted: PostedBalance): Promise<void> {
+    if (this.epochs.isDemoted) return this.untold.settled();
     await this.run('quota_settle', tenantId, [posted.posted.toString(), posted.version.toString(), ...holdIds]);
   }
 
   async release(tenantId: string, holdIds: readonly string[]): Promise<void> {
+    if (this.epochs.isDemoted) return this.untold.released(holdIds);
     await this.run('quota_release', tenantId, holdIds);
   }
 
@@ -101,10 +109,17 @@ export class RedisQuotaStore implements QuotaStore {
     ]);
   }
 
+  /** Reads epoch and server again; a process whose server is not the current one is told so when it reserves. */
+  private refresh(): Promise<bigint> {
+    return this.epochs.refresh().catch((error: unknown) => {
+      throw new QuotaUnavailableError('the epoch could not be read', { cause: error });
+    });
+  }
+
   /** The hash carries another epoch than ours: it is old and must be rebuilt, or we are behind and must catch up. */
   private async followEpoch(limits: TenantLimits, ours: bigint, found: bigint): Promise<void> {
     if (found > ours) {
-      const refreshed = await this.epochs.refresh();
+      const refreshed = await this.refresh();
       if (refreshed < found) {
         throw new QuotaUnavailableError(`Redis names epoch ${found}, Postgres ${refreshed}`);
       }
@@ -118,7 +133,8 @@ export class RedisQuotaStore implements QuotaStore {
    * reserve, so that no hold is ever without its trace.
    */
   private async announce(tenantId: string, epoch: bigint): Promise<void> {
-    if (!this.connection.isReady) throw AWAY;
+    const { whyNotReady } = this.connection;
+    if (whyNotReady !== undefined) throw new QuotaUnavailableError(whyNotReady);
     if (this.announced.epoch !== epoch) this.announced = { epoch, tenants: new Set() };
     const { tenants } = this.announced;
     await this.connection.client.sadd(tenantsOfProcessKey(this.process.id), tenantId).catch(unanswered);
@@ -158,14 +174,13 @@ export class RedisQuotaStore implements QuotaStore {
   private run(script: 'quota_deduct', tenantId: string, args: readonly string[]): Promise<readonly string[]>;
   private run(script: 'quota_settle' | 'quota_release', tenantId: string, args: readonly string[]): Promise<number>;
   private run(script: string, tenantId: string, args: readonly string[]): Promise<ScriptReply> {
-    if (!this.connection.isReady) return Promise.reject(AWAY);
+    const { whyNotReady } = this.connection;
+    if (whyNotReady !== undefined) return Promise.reject(new QuotaUnavailableError(whyNotReady));
     return this.scripts
       .bind(script)(2, quotaKey(tenantId), holdsKey(tenantId), ...args)
       .catch(unanswered);
   }
 }
-
-const AWAY = new QuotaUnavailableError('Redis is away');
 
 function unanswered(error: unknown): never {
   throw new QuotaUnavailableError('Redis did not answer', { cause: error });

@@ -120,10 +120,11 @@ table provider
   created_at timestamp with time zone not null default now()
   updated_at timestamp with time zone not null default now()
 table quota_authority
-  comment 'Which projection of the ledger is current; masters maps a Redis address to its run_id.'
+  comment 'Which projection of the ledger is current: the epoch, and the one Redis server that has it (null before the first). run_id changes only together with epoch. address is how it was reached, for whoever looks for it.'
   only_row boolean not null default true
   epoch bigint not null
-  masters jsonb not null default '{}'::jsonb
+  run_id text
+  address text
   changed_at timestamp with time zone not null default now()
 table request_billing_snapshot
   comment 'Immutable: everything needed to compute the amount again.'
