@@ -25,10 +25,12 @@ const PROJECTION = `
 create table tenant_projection (
   tenant_id    uuid primary key,
   epoch        bigint not null,
+  install_id   uuid not null,
   installed_at timestamptz not null default now()
 );
 comment on table tenant_projection is
-  'The epoch in which a tenant''s projection was last installed. Cold again in the same epoch means that it was lost.';
+  'The install of a tenant''s projection that may be active in Redis. Neither active nor waiting there in the same epoch '
+  'means that it was lost.';
 
 create function quota_fence() returns bigint language sql immutable as $$ select 7203514650193408::bigint $$;
 comment on function quota_fence is

@@ -1,7 +1,8 @@
 -- Reserves one hold in every scope of a tenant, or refuses and changes nothing.
 --
 -- KEYS[1]  tg:{tenant}:quota   hash: epoch, posted, version, held, and per window (day, month): <w>_start, <w>_used and
---                              <w>_prev_start, <w>_prev_used (late give-backs still find the window before)
+--                              <w>_prev_start, <w>_prev_used (late give-backs still find the window before). While it is
+--                              installed but not yet active it has `installing` instead of epoch (quota_install.lua).
 -- KEYS[2]  tg:{tenant}:holds   hash: hold id -> amount|day_start|month_start|process|reserved_ms|before|day_used|month_used
 -- ARGV     1 epoch  2 hold id  3 process id  4 amount  5 credit limit  6 daily quota ('' = none)  7 monthly quota
 --          8 day start  9 day end = next start  10 next day's end  11..13 the same for the month  14 clock offset ms
@@ -33,7 +34,8 @@ if entry then
 end
 
 local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000) + tonumber(ARGV[14])
+local server_now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+local now = server_now + tonumber(ARGV[14])
 
 -- Which of the caller's two windows holds this instant; false where neither does.
 local function pick(start, finish, next_finish)

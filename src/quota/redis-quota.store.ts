@@ -23,7 +23,7 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
 /** Rounds of rebuild, epoch change or clock correction one reservation may need before it is given up. */
 const MAX_ROUNDS = 6;
 
-const SCRIPTS = ['quota_deduct', 'quota_settle', 'quota_release', 'quota_install'] as const;
+const SCRIPTS = ['quota_deduct', 'quota_settle', 'quota_release', 'quota_install', 'quota_activate'] as const;
 
 /** The quota authority while Redis is up: every reservation is one call of quota_deduct.lua. */
 @Injectable()

@@ -161,9 +161,10 @@ table tenant
   created_at timestamp with time zone not null default now()
   updated_at timestamp with time zone not null default now()
 table tenant_projection
-  comment 'The epoch in which a tenant''s projection was last installed. Cold again in the same epoch means that it was lost.'
+  comment 'The install of a tenant''s projection that may be active in Redis. Neither active nor waiting there in the same epoch means that it was lost.'
   tenant_id uuid not null
   epoch bigint not null
+  install_id uuid not null
   installed_at timestamp with time zone not null default now()
 table upstream
   id uuid not null

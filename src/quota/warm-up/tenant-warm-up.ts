@@ -1,22 +1,22 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool, PoolClient } from 'pg';
 import { CLOCK, type Clock } from '../../kernel/clock';
-import { newId, floorOfTime } from '../../kernel/ids';
+import { newId } from '../../kernel/ids';
 import { nanoUsd } from '../../kernel/money';
 import { Singleflight } from '../../kernel/singleflight';
-import { calendarWindow, type CalendarWindow } from '../../kernel/windows';
+import { calendarWindow } from '../../kernel/windows';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { withTransaction } from '../../platform/database/with-transaction';
-import { RedisConnection } from '../../platform/redis/redis-connection';
+import { BEGINS_WITHIN_MS, RedisConnection } from '../../platform/redis/redis-connection';
 import { ScriptRegistry } from '../../platform/redis/script-registry';
+import { countRequests } from '../counted-requests';
 import { EpochAuthority } from '../epoch-authority';
 import { formatHoldEntry } from '../hold-entry';
 import { OLDEST_OPEN_ID } from '../oldest-open-id';
 import { holdsKey, quotaKey } from '../quota-keys';
 import { QuotaUnavailableError, type TenantLimits } from '../quota-store.port';
 
-/** How long an install may stay under way: well below the idle timeout that would end its wallet lock. */
-const INSTALL_WITHIN_MS = 2_000;
+/** Well above what the work under the wallet's lock may take; a process that stands still must not keep it. */
 const LOCK_ENDS_AFTER_MS = 5_000;
 
 interface OpenHoldRow {
@@ -29,14 +29,32 @@ interface OpenHoldRow {
   balance_before_nano_usd: string | null;
 }
 
+/** What the transaction under the wallet's lock found or left behind; 'ready' is an install whose mark it committed. */
+type Laid = { readonly state: 'stands' | 'lost' } | { readonly state: 'ready'; readonly installId: string };
+
 /**
  * Rebuilds one tenant's projection from the ledger: posted balance and version, open holds from PENDING rows, counters
  * from the rows of the current windows.
  *
- * It holds the tenant's wallet row from reading to installing. Settles and voids take that row too, so none commits in
- * between; PENDING rows of this epoch cannot exist before it is installed, and older ones are fenced off. An install that
- * is delayed past the lock refuses itself by Redis' own clock. One load a process at a time; of several processes, the
- * first installs and the others find that it stands.
+ *   begin; lock wallet ─► read ─► lay it in Redis (nobody reserves on it yet) ─► mark (epoch, install id); commit ─► activate
+ *
+ * The transaction holds the wallet row from reading to committing. Settles and voids take that row too, so none commits
+ * in between, and one that commits later finds the hash and keeps it right; PENDING rows of this epoch cannot exist before
+ * it is active, and older ones are fenced off. That the COMMIT succeeded proves that the lock was held until Redis had
+ * answered, and only then the projection is activated, by the id of the install that the mark names.
+ *
+ * Where it ends half way:
+ * - before the COMMIT (the process dies, Postgres restarts, Redis does not answer, the COMMIT is lost): no mark names
+ *   that install, so nobody ever activates it, however late it arrives; the next one lays its own over it;
+ * - after the COMMIT, before activating: the next one finds the very install that the mark names and activates it;
+ * - two at once: the second waits for the wallet row, then finds the first's install and activates it too, or finds it
+ *   active. An install that arrives late over one that waits for its activation makes that one look lost, see below.
+ *
+ * So whoever finds the mark of this epoch, but in Redis neither the active projection nor the marked install, knows that
+ * it is gone, perhaps with holds that have no row yet: the epoch is raised. That is one raise, whatever the number of
+ * tenants that lost theirs, because a raise beyond an epoch that is over changes nothing.
+ *
+ * One load a process and tenant at a time.
  */
 @Injectable()
 export class TenantWarmUp {
@@ -51,12 +69,18 @@ export class TenantWarmUp {
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Afterwards the projection stands in `epoch` or a later one. Throws QuotaUnavailableError where it cannot. */
+  /**
+   * Afterwards the projection stands in `epoch`, or a later epoch is current. Throws QuotaUnavailableError where neither
+   * can be had.
+   */
   install(limits: TenantLimits, epoch: bigint): Promise<undefined> {
-    return this.flights.run(limits.tenantId, async () => {
+    const { tenantId } = limits;
+    return this.flights.run(tenantId, async () => {
       try {
-        const lost = await withTransaction(this.pool, (client) => this.installLocked(client, limits, epoch));
-        if (lost) await this.epochs.raiseBeyond(epoch, `the projection of tenant ${limits.tenantId} was lost`);
+        const laid = await withTransaction(this.pool, (client) => this.lay(client, limits, epoch));
+        if (laid.state === 'ready') await this.activate(tenantId, epoch, laid.installId);
+        if (laid.state === 'lost')
+          await this.epochs.raiseBeyond(epoch, `the projection of tenant ${tenantId} was lost`);
         return undefined;
       } catch (error) {
         throw new QuotaUnavailableError('the tenant could not be loaded', { cause: error });
@@ -64,28 +88,41 @@ export class TenantWarmUp {
     });
   }
 
-  /** True where this epoch's projection had been installed before and is gone. */
-  private async installLocked(client: PoolClient, limits: TenantLimits, epoch: bigint): Promise<boolean> {
+  private async lay(client: PoolClient, limits: TenantLimits, epoch: bigint): Promise<Laid> {
     const { tenantId } = limits;
     await client.query(`set local idle_in_transaction_session_timeout = ${LOCK_ENDS_AFTER_MS}`);
     const wallet = await lockWallet(client, tenantId);
-    const standing = await this.connection.client.hget(quotaKey(tenantId), 'epoch');
-    if (standing !== null && BigInt(standing) >= epoch) return false;
-    const installed = await client.query(
-      `insert into tenant_projection (tenant_id, epoch) values ($1, $2)
-         on conflict (tenant_id) do update set epoch = excluded.epoch, installed_at = now()
-         where tenant_projection.epoch < excluded.epoch`,
-      [tenantId, epoch.toString()],
+    const [[standing, waiting], [seconds, micros]] = await Promise.all([
+      this.connection.client.hmget(quotaKey(tenantId), 'epoch', 'installing'),
+      this.connection.client.time(),
+    ]);
+    if (standing && BigInt(standing) >= epoch) return { state: 'stands' };
+    const { rows } = await client.query<{ epoch: string; install_id: string }>(
+      `select epoch, install_id from tenant_projection where tenant_id = $1`,
+      [tenantId],
     );
-    if (installed.rowCount === 0) return true;
-    await this.send(client, limits, epoch, wallet);
-    return false;
+    const [mark] = rows;
+    if (mark && BigInt(mark.epoch) >= epoch) {
+      const isWaiting = waiting === `${epoch}:${mark.install_id}`;
+      return isWaiting ? { state: 'ready', installId: mark.install_id } : { state: 'lost' };
+    }
+    const installId = newId();
+    const redisNowMs = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+    await this.send(client, limits, { epoch, installId, wallet, redisNowMs });
+    await client.query(
+      `insert into tenant_projection (tenant_id, epoch, install_id) values ($1, $2, $3)
+         on conflict (tenant_id) do update set epoch = $2, install_id = $3, installed_at = now()`,
+      [tenantId, epoch.toString(), installId],
+    );
+    return { state: 'ready', installId };
   }
 
-  private async send(client: PoolClient, limits: TenantLimits, epoch: bigint, wallet: WalletRow): Promise<void> {
-    const { tenantId, timezone } = limits;
-    const [seconds, micros] = await this.connection.client.time();
-    const redisNowMs = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
+  private async send(
+    client: PoolClient,
+    { tenantId, timezone }: TenantLimits,
+    install: { epoch: bigint; installId: string; wallet: WalletRow; redisNowMs: number },
+  ): Promise<void> {
+    const { epoch, installId, wallet, redisNowMs } = install;
     const nowMs = redisNowMs + this.clock.offsetMs;
     const day = calendarWindow(nowMs, timezone, 'day');
     const month = calendarWindow(nowMs, timezone, 'month');
@@ -96,18 +133,24 @@ export class TenantWarmUp {
       quotaKey(tenantId),
       holdsKey(tenantId),
       epoch.toString(),
-      (redisNowMs + INSTALL_WITHIN_MS).toString(),
+      installId,
+      (redisNowMs + BEGINS_WITHIN_MS).toString(),
       wallet.posted_nano_usd,
       wallet.version,
       day.startMs.toString(),
-      counted.today,
+      counted.today.toString(),
       month.startMs.toString(),
-      counted.this_month,
+      counted.thisMonth.toString(),
       ...holds.flatMap((hold) => [hold.id, entryOf(hold)]),
     );
     const [outcome] = typeof reply === 'number' ? [] : reply;
-    if (outcome === 'LATE') throw new Error('the install took too long');
-    this.logger.debug(`tenant ${tenantId} ${String(outcome)} in epoch ${epoch} with ${holds.length} open holds`);
+    if (outcome !== 'INSTALLED') throw new Error(`quota_install answered ${String(outcome)}`);
+    this.logger.debug(`tenant ${tenantId} is laid in epoch ${epoch} with ${holds.length} open holds`);
+  }
+
+  /** What it does not find, another one has activated, or the next reservation finds lost. */
+  private async activate(tenantId: string, epoch: bigint, installId: string): Promise<void> {
+    await this.scripts.bind('quota_activate')(1, quotaKey(tenantId), epoch.toString(), installId);
   }
 }
 
@@ -130,26 +173,6 @@ async function lockWallet(client: PoolClient, tenantId: string): Promise<WalletR
   if (!created) throw new Error(`tenant ${tenantId} has no wallet`);
   return created;
 }
-
-/** Requests that count in the two windows: admitted and not voided, by the window frozen at the reserve. */
-async function countRequests(
-  client: PoolClient,
-  tenantId: string,
-  day: CalendarWindow,
-  month: CalendarWindow,
-): Promise<{ today: string; this_month: string }> {
-  const { rows } = await client.query<{ today: string; this_month: string }>(
-    `select count(*) filter (where day_window_start = to_timestamp($2::bigint / 1000.0)) as today,
-            count(*) filter (where month_window_start = to_timestamp($3::bigint / 1000.0)) as this_month
-       from billing_transaction
-      where tenant_id = $1 and trace_id >= $4 and type = 'charge' and status <> 'VOIDED'`,
-    [tenantId, day.startMs, month.startMs, floorOfTime(Math.min(day.startMs, month.startMs) - CLOCK_SLACK_MS)],
-  );
-  return rows[0] ?? { today: '0', this_month: '0' };
-}
-
-/** A process may make ids by a clock this far from Redis'. */
-const CLOCK_SLACK_MS = 15 * 60_000;
 
 async function openHolds(client: PoolClient, tenantId: string): Promise<readonly OpenHoldRow[]> {
   const { rows } = await client.query<OpenHoldRow>(
