@@ -7,10 +7,11 @@
 -- ARGV     1 epoch  2 hold id  3 process id  4 amount  5 credit limit  6 daily quota ('' = none)  7 monthly quota
 --          8 day start  9 day end = next start  10 next day's end  11..13 the same for the month  14 clock offset ms
 -- Reply    ADMITTED amount balance_before day_start month_start day_used month_used
---          REFUSED scope limit used resets_ms | COLD | EPOCH epoch_of_hash | CLOCK now_ms
+--          REFUSED scope limit used resets_ms | COLD | EPOCH epoch_of_hash | DAMAGED | CLOCK now_ms
 -- Money is integer nano-USD, exact in doubles up to 2^53 (bounded by API and database); it is answered as a string.
 -- Idempotent by hold id: a resend is answered from the entry. Everything is checked before the first write.
--- O(1): five commands whatever the tenant holds.
+-- DAMAGED: a part of the projection is gone (a key deleted, a field missing), so nothing that is left can be trusted.
+-- O(1): at most six commands whatever the tenant holds.
 
 local function text(number)
   return string.format('%.0f', number)
@@ -18,12 +19,17 @@ end
 
 local state = redis.call('HMGET', KEYS[1], 'epoch', 'posted', 'held',
   'day_start', 'day_used', 'day_prev_start', 'day_prev_used',
-  'month_start', 'month_used', 'month_prev_start', 'month_prev_used')
+  'month_start', 'month_used', 'month_prev_start', 'month_prev_used', 'version')
 if not state[1] then
   return { 'COLD' }
 end
 if state[1] ~= ARGV[1] then
   return { 'EPOCH', state[1] }
+end
+for i = 2, 12 do
+  if not state[i] then
+    return { 'DAMAGED' }
+  end
 end
 
 local entry = redis.call('HGET', KEYS[2], ARGV[2])
@@ -31,6 +37,10 @@ if entry then
   local amount, day, month, before, day_used, month_used =
     string.match(entry, '^(%d+)|(%d+)|(%d+)|[^|]*|%d+|(-?%d+)|(%d+)|(%d+)$')
   return { 'ADMITTED', amount, before, day, month, day_used, month_used }
+end
+-- An empty hash does not exist, so money that is held without one is a lost key.
+if state[3] ~= '0' and redis.call('EXISTS', KEYS[2]) == 0 then
+  return { 'DAMAGED' }
 end
 
 local time = redis.call('TIME')

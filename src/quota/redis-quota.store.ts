@@ -68,6 +68,9 @@ export class RedisQuotaStore implements QuotaStore {
         case 'EPOCH':
           await this.followEpoch(limits, epoch, BigInt(reply[1] ?? '0'));
           break;
+        case 'DAMAGED':
+          await this.warmUp.discard(limits, epoch);
+          break;
         case 'CLOCK':
           nowMs = Number(reply[1]);
           break;

@@ -88,6 +88,18 @@ export class TenantWarmUp {
     });
   }
 
+  /** For a projection of `epoch` of which only a part is left: nothing of that epoch can be trusted any more. */
+  discard(limits: TenantLimits, epoch: bigint): Promise<undefined> {
+    return this.flights.run(limits.tenantId, async () => {
+      try {
+        await this.epochs.raiseBeyond(epoch, `a part of the projection of tenant ${limits.tenantId} was lost`);
+        return undefined;
+      } catch (error) {
+        throw new QuotaUnavailableError('the damaged projection could not be discarded', { cause: error });
+      }
+    });
+  }
+
   private async lay(client: PoolClient, limits: TenantLimits, epoch: bigint): Promise<Laid> {
     const { tenantId } = limits;
     await client.query(`set local idle_in_transaction_session_timeout = ${LOCK_ENDS_AFTER_MS}`);

@@ -1,0 +1,83 @@
+import { Redis } from 'ioredis';
+import { Invariants } from '../../src/billing/invariants/invariants.service';
+import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
+import { nanoUsd } from '../../src/kernel/money';
+import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
+import {
+  createTenant,
+  type MoneyProcess,
+  openCharge,
+  outputOf,
+  reserve,
+  startMoneyProcess,
+} from '../support/money-harness';
+import { createTestDatabase, type TestDatabase } from '../support/test-database';
+import { startTestRedis, type TestRedis } from '../support/test-redis';
+
+describe('a projection in Redis that is not whole', () => {
+  let database: TestDatabase;
+  let redis: TestRedis;
+  let money: MoneyProcess;
+  let operator: Redis;
+
+  beforeAll(async () => {
+    [database, redis] = await Promise.all([createTestDatabase(), startTestRedis()]);
+    money = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, processBeatMs: 3_600_000 });
+    operator = new Redis(redis.url);
+  });
+
+  afterAll(async () => {
+    await money.close();
+    operator.disconnect();
+    await redis.stop();
+    await database.drop();
+  });
+
+  async function epoch(): Promise<number> {
+    const { rows } = await money.pool.query<{ epoch: string }>(`select epoch from quota_authority`);
+    return Number(rows[0]?.epoch);
+  }
+
+  it('is rebuilt, exactly, where only the open holds are gone', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n), { dailyQuota: 3 });
+    const open = await openCharge(money, limits, 600n);
+    expect(await open.durable()).toBeUndefined();
+    const before = await epoch();
+    await operator.del(holdsKey(limits.tenantId));
+    expect(await reserve(money, limits, 401n)).toMatchObject({ refusal: { code: 'QUOTA_BALANCE_EXCEEDED' } });
+    expect(await epoch()).toBe(before + 1);
+    const second = await openCharge(money, limits, 400n);
+    expect(await operator.hlen(holdsKey(limits.tenantId))).toBe(2);
+    await open.settle(outputOf(600));
+    await second.settle(outputOf(10));
+    await money.module.get(ProjectionQueue).drain(2_000);
+    expect(await operator.hmget(quotaKey(limits.tenantId), 'held', 'posted', 'day_used')).toEqual(['0', '390', '2']);
+    const results = await money.module.get(Invariants).check();
+    expect(results.filter(({ verdict }) => verdict !== 'holds')).toEqual([]);
+  });
+
+  it.each(['posted', 'held', 'version', 'day_start', 'day_used', 'month_prev_used'])(
+    'is rebuilt where the field %s is gone',
+    async (field) => {
+      const limits = await createTenant(money, nanoUsd(1_000n), { dailyQuota: 2 });
+      const open = await openCharge(money, limits, 600n);
+      expect(await open.durable()).toBeUndefined();
+      await operator.hdel(quotaKey(limits.tenantId), field);
+      expect(await reserve(money, limits, 401n)).toMatchObject({ refusal: { code: 'QUOTA_BALANCE_EXCEEDED' } });
+      expect(await reserve(money, limits, 400n)).toMatchObject({ admitted: true });
+      expect(await reserve(money, limits, 0n)).toMatchObject({ refusal: { code: 'QUOTA_DAILY_EXCEEDED' } });
+      expect(await operator.hget(quotaKey(limits.tenantId), field)).not.toBeNull();
+    },
+  );
+
+  it('costs no epoch where nothing is held: then there is no hash of holds', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n));
+    const charge = await openCharge(money, limits, 600n);
+    await charge.settle(outputOf(1));
+    await money.module.get(ProjectionQueue).drain(2_000);
+    const before = await epoch();
+    expect(await operator.exists(holdsKey(limits.tenantId))).toBe(0);
+    expect(await reserve(money, limits, 999n)).toMatchObject({ admitted: true });
+    expect(await epoch()).toBe(before);
+  });
+});
