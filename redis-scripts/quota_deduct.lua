@@ -6,10 +6,13 @@
 -- KEYS[2]  tg:{tenant}:holds   hash: hold id -> amount|day_start|month_start|process|reserved_ms|before|day_used|month_used
 -- ARGV     1 epoch  2 hold id  3 process id  4 amount  5 credit limit  6 daily quota ('' = none)  7 monthly quota
 --          8 day start  9 day end = next start  10 next day's end  11..13 the same for the month  14 clock offset ms
+--          15 not after (ms, this server's clock without the offset)
 -- Reply    ADMITTED amount balance_before day_start month_start day_used month_used
---          REFUSED scope limit used resets_ms | COLD | EPOCH epoch_of_hash | DAMAGED | CLOCK now_ms
+--          REFUSED scope limit used resets_ms | COLD | EPOCH epoch_of_hash | DAMAGED | CLOCK now_ms | LATE now_ms
 -- Money is integer nano-USD, exact in doubles up to 2^53 (bounded by API and database); it is answered as a string.
 -- Idempotent by hold id: a resend is answered from the entry. Everything is checked before the first write.
+-- LATE: this call was held up on its way until its caller had given it up. A hold made now would outlive the release that
+-- followed it, and nobody would ever end it.
 -- DAMAGED: a part of the projection is gone (a key deleted, a field missing), so nothing that is left can be trusted.
 -- O(1): at most six commands whatever the tenant holds.
 
@@ -45,6 +48,9 @@ end
 
 local time = redis.call('TIME')
 local server_now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if server_now > tonumber(ARGV[15]) then
+  return { 'LATE', text(server_now) }
+end
 local now = server_now + tonumber(ARGV[14])
 
 -- Which of the caller's two windows holds this instant; false where neither does.

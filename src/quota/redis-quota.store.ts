@@ -4,7 +4,7 @@ import { type NanoUsd, nanoUsd, subtractNanoUsd, toDecimalUsd } from '../kernel/
 import type { CalendarWindow } from '../kernel/windows';
 import { CLOCK, type Clock } from '../kernel/clock';
 import { ProcessIdentity } from '../platform/process/process-identity';
-import { RedisConnection } from '../platform/redis/redis-connection';
+import { BEGINS_WITHIN_MS, RedisConnection, type RedisServer } from '../platform/redis/redis-connection';
 import { ScriptRegistry, type ScriptReply } from '../platform/redis/script-registry';
 import { EpochAuthority } from './epoch-authority';
 import { holdsKey, quotaKey, tenantsOfProcessKey } from './quota-keys';
@@ -31,6 +31,8 @@ export class RedisQuotaStore implements QuotaStore {
   private readonly windows = new TenantWindows();
   /** Tenants this process has announced in its set, in the epoch they were announced in. */
   private announced = { epoch: 0n, tenants: new Set<string>() };
+  /** How far the clock of the connected server is ahead of our monotonic one; 0 until it has answered LATE once. */
+  private serverClock: { of: RedisServer | undefined; aheadMs: number } = { of: undefined, aheadMs: 0 };
 
   constructor(
     private readonly connection: RedisConnection,
@@ -71,6 +73,9 @@ export class RedisQuotaStore implements QuotaStore {
         case 'DAMAGED':
           await this.warmUp.discard(limits, epoch);
           break;
+        case 'LATE':
+          this.serverClock.aheadMs = Number(reply[1]) - this.clock.monotonicMs();
+          break;
         case 'CLOCK':
           nowMs = Number(reply[1]);
           break;
@@ -109,7 +114,18 @@ export class RedisQuotaStore implements QuotaStore {
       ...days.argv,
       ...months.argv,
       this.clock.offsetMs.toString(),
+      this.notAfterMs().toFixed(0),
     ]);
+  }
+
+  /**
+   * Until when the server may begin a reservation that is sent now, by its own clock: after that this caller has given it
+   * up and released whatever it may have held. Each connection learns the server's clock from its first LATE.
+   */
+  private notAfterMs(): number {
+    const { server } = this.connection;
+    if (this.serverClock.of !== server) this.serverClock = { of: server, aheadMs: 0 };
+    return this.clock.monotonicMs() + this.serverClock.aheadMs + BEGINS_WITHIN_MS;
   }
 
   /** Reads epoch and server again; a process whose server is not the current one is told so when it reserves. */

@@ -1,8 +1,10 @@
 import { Redis } from 'ioredis';
 import { Invariants } from '../../src/billing/invariants/invariants.service';
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
+import { CLOCK, type Clock } from '../../src/kernel/clock';
 import { nanoUsd } from '../../src/kernel/money';
 import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
+import { QuotaUnavailableError } from '../../src/quota/quota-store.port';
 import {
   createTenant,
   type MoneyProcess,
@@ -79,5 +81,27 @@ describe('a projection in Redis that is not whole', () => {
     expect(await operator.exists(holdsKey(limits.tenantId))).toBe(0);
     expect(await reserve(money, limits, 999n)).toMatchObject({ admitted: true });
     expect(await epoch()).toBe(before);
+  });
+
+  it('is not left behind by a reservation that reaches Redis after its caller has given it up', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n), { dailyQuota: 1 });
+    expect(await reserve(money, limits, 1_001n)).toMatchObject({ admitted: false });
+    await operator.call('CLIENT', 'PAUSE', '60000', 'WRITE');
+    await expect(reserve(money, limits, 600n)).rejects.toThrow(QuotaUnavailableError);
+    await operator.call('CLIENT', 'UNPAUSE');
+    expect(await money.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
+    expect(await reserve(money, limits, 1_000n)).toMatchObject({ admitted: true });
+  });
+
+  it('is not left behind either where the clock of Redis is far from ours', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n));
+    const clock = money.module.get<Clock>(CLOCK);
+    const monotonic = jest.spyOn(clock, 'monotonicMs').mockImplementation(() => performance.now() - 3_600_000);
+    try {
+      // We now lag an hour behind what was learned of the server's clock: it says so once, and is believed.
+      expect(await reserve(money, limits, 1_000n)).toMatchObject({ admitted: true });
+    } finally {
+      monotonic.mockRestore();
+    }
   });
 });
