@@ -1,8 +1,11 @@
 import { Inject, Injectable, Logger, type BeforeApplicationShutdown } from '@nestjs/common';
 import type { Pool } from 'pg';
 import { PG_POOL } from '../../platform/database/pg-pool';
+import { SQL_STATE, sqlStateOf } from '../../platform/database/sql-state';
+import { retryTransaction } from '../../platform/database/with-transaction';
 import { Metrics } from '../../platform/metrics/metrics';
 import { BatchLane } from '../writer/batch-lane';
+import { isRefusedData, writeHalving } from '../writer/write-halving';
 
 /** One row of request_log; ids and codes only, never a prompt or an answer. Times are integer milliseconds. */
 export interface RequestLogRow {
@@ -41,7 +44,8 @@ on conflict do nothing`;
 
 /**
  * The operational record, written behind the answers in batches. It is bounded and may lose rows (counted), never money:
- * a full queue drops the newest, a batch Postgres does not take is dropped and said once.
+ * a full queue drops the newest; a row that Postgres refuses is dropped alone; while Postgres is away its batches are
+ * dropped, and that is said once.
  */
 @Injectable()
 export class RequestLogWriter implements BeforeApplicationShutdown {
@@ -77,15 +81,41 @@ export class RequestLogWriter implements BeforeApplicationShutdown {
   }
 
   private async write(batch: readonly RequestLogRow[]): Promise<void> {
+    const refused: string[] = [];
+    await writeHalving(
+      batch,
+      (rows) => this.insertOrDrop(rows),
+      (row, error) => {
+        refused.push(`${row.id}: ${String(error)}`);
+      },
+    );
+    if (refused.length === 0) return;
+    this.metrics.requestLogDropped.inc(refused.length);
+    this.logger.warn(`Postgres refuses ${refused.length} request log rows, such as ${refused[0] ?? ''}`);
+  }
+
+  /** Rejects only where Postgres refuses the data. */
+  private async insertOrDrop(rows: readonly RequestLogRow[]): Promise<void> {
     try {
-      await this.pool.query({ name: 'request_log', text: INSERT, values: [JSON.stringify(batch)] });
+      await this.insert(rows);
       this.isFailing = false;
     } catch (error) {
-      this.metrics.requestLogDropped.inc(batch.length);
+      if (isRefusedData(error)) throw error;
+      this.metrics.requestLogDropped.inc(rows.length);
       if (!this.isFailing) {
         this.logger.warn(`request log rows are dropped: ${error instanceof Error ? error.message : String(error)}`);
       }
       this.isFailing = true;
     }
+  }
+
+  private async insert(rows: readonly RequestLogRow[]): Promise<void> {
+    const query = { name: 'request_log', text: INSERT, values: [JSON.stringify(rows)] };
+    const insert = (): Promise<unknown> => retryTransaction(() => this.pool.query(query));
+    await insert().catch((error: unknown) => {
+      if (sqlStateOf(error) !== SQL_STATE.foreignKeyViolation) throw error;
+      // A key was deleted while its row was on the way: another look does not find it any more.
+      return insert();
+    });
   }
 }

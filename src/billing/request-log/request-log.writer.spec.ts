@@ -1,0 +1,112 @@
+import { Logger } from '@nestjs/common';
+import { Pool } from 'pg';
+import { eventually } from '../../../test/support/eventually';
+import { createTestDatabase, type TestDatabase } from '../../../test/support/test-database';
+import { newId } from '../../kernel/ids';
+import { createPgPool } from '../../platform/database/pg-pool';
+import { Metrics } from '../../platform/metrics/metrics';
+import { type RequestLogRow, RequestLogWriter } from './request-log.writer';
+
+let database: TestDatabase;
+let owner: Pool;
+let pool: Pool;
+let metrics: Metrics;
+let writer: RequestLogWriter;
+
+beforeAll(async () => {
+  Logger.overrideLogger(false);
+  database = await createTestDatabase();
+  owner = new Pool({ connectionString: database.url, max: 2 });
+});
+beforeEach(() => {
+  pool = createPgPool({ url: database.url }, 2, { applicationName: 'request-log-spec', lockMs: 300 });
+  metrics = new Metrics();
+  writer = new RequestLogWriter(pool, metrics);
+});
+afterEach(async () => {
+  if (!pool.ended) await pool.end();
+});
+afterAll(async () => {
+  await owner.end();
+  await database.drop();
+});
+
+function row(overrides: Partial<RequestLogRow> = {}): RequestLogRow {
+  return {
+    id: newId(),
+    tenant_id: newId(),
+    api_key_id: newId(),
+    client_request_id: null,
+    channel: 'external',
+    route: '/v1/chat/completions',
+    model: 'test-model',
+    is_stream: false,
+    status: 200,
+    error_code: null,
+    end_reason: null,
+    attempts: [],
+    duration_ms: 1,
+    ttft_ms: null,
+    ...overrides,
+  };
+}
+
+/** jsonb holds no NUL: SQLSTATE 22P05, for whichever batch the row is in. */
+const badRow = (): RequestLogRow => row({ attempts: [{ error: 'a\u0000b' }] });
+
+async function written(rows: readonly RequestLogRow[]): Promise<boolean[]> {
+  const found = await owner.query<{ id: string }>('select id from request_log where id = any ($1)', [
+    rows.map(({ id }) => id),
+  ]);
+  const ids = new Set(found.rows.map(({ id }) => id));
+  return rows.map(({ id }) => ids.has(id));
+}
+
+async function dropped(): Promise<number> {
+  const metric = await metrics.registry.getSingleMetric('tollgate_request_log_dropped_total')?.get();
+  return metric?.values[0]?.value ?? NaN;
+}
+
+describe('the request log', () => {
+  it('loses only the rows that Postgres refuses, and counts them', async () => {
+    const rows = [row(), row(), badRow(), row(), row(), badRow(), row()];
+    for (const each of rows) writer.record(each);
+    await writer.drain();
+    expect(await written(rows)).toEqual([true, true, false, true, true, false, true]);
+    expect(await dropped()).toBe(2);
+  });
+
+  it('drops and counts a batch while Postgres is away', async () => {
+    await pool.end();
+    const rows = [row(), row()];
+    for (const each of rows) writer.record(each);
+    await writer.drain();
+    expect(await written(rows)).toEqual([false, false]);
+    expect(await dropped()).toBe(2);
+  });
+
+  it('keeps the row of a key that is deleted while it is being written, without the key', async () => {
+    const [tenantId, keyId] = [newId(), newId()];
+    await owner.query(`insert into tenant (id, name, timezone) values ($1, 'test', 'UTC')`, [tenantId]);
+    await owner.query(`insert into api_key (id, tenant_id, name, digest, hint) values ($1, $2, 'k', $3, 'h')`, [
+      keyId,
+      tenantId,
+      Buffer.alloc(32),
+    ]);
+    const client = await owner.connect();
+    await client.query('begin');
+    await client.query('delete from api_key where id = $1', [keyId]);
+    const kept = row({ api_key_id: keyId });
+    writer.record(kept);
+    const drained = writer.drain();
+    await eventually('the row waits for the key', async () => {
+      const { rows } = await owner.query(`select from pg_locks where not granted`);
+      return rows.length > 0 ? true : undefined;
+    });
+    await client.query('commit');
+    client.release();
+    await drained;
+    expect(await written([kept])).toEqual([true]);
+    expect(await dropped()).toBe(0);
+  });
+});
