@@ -21,6 +21,18 @@ const ROW_TOKENS_DIFFER = ['input_uncached', 'input_cached', 'cache_write', 'out
   .map((bucket) => `b.tokens_${bucket} <> (s.arithmetic -> 'tokens' ->> '${bucket}')::numeric`)
   .join(' or ');
 
+/** Each debit of a wallet with what it had posted right after: what stands at the account's version of that moment. */
+const WALLET_DEBITS = `
+  select * from (
+    select e.*, sum(e.change) over (partition by e.account_id order by e.version) as posted from (
+      select t.debit_account_id as account_id, t.debit_version as version, -t.amount_nano_usd::numeric as change, t.kind,
+             t.transaction_id
+        from ledger_transfer t join ledger_account w on w.id = t.debit_account_id and w.name = 'wallet'
+      union all
+      select t.credit_account_id, t.credit_version, t.amount_nano_usd, t.kind, t.transaction_id
+        from ledger_transfer t join ledger_account w on w.id = t.credit_account_id and w.name = 'wallet') e) r
+   where r.change < 0`;
+
 /** The invariants that Postgres alone can judge, each as a query for its violations. */
 export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
   {
@@ -84,7 +96,9 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
   },
   {
     id: 'I4',
-    states: 'Each hold was covered when it was admitted; what was charged beyond stands in overrun.',
+    states:
+      'Each hold was covered when it was admitted; no charge took its wallet below the credit limit frozen with it, and only ' +
+      'what exceeds that stands in overrun.',
     population: `select count(*) as n from billing_transaction where type = 'charge'`,
     violations: `
       select 'charge ' || id || ' was admitted with ' || balance_before_nano_usd || ' for a hold of ' || hold_nano_usd as what
@@ -92,9 +106,19 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
        where type = 'charge' and hold_nano_usd > 0
          and (balance_before_nano_usd is null or balance_before_nano_usd < hold_nano_usd)
       union all
-      select 'account ' || o.id || ' (overrun) owes ' || -o.posted_nano_usd || ' while the wallet has ' || w.posted_nano_usd
-        from ledger_account o join ledger_account w on w.tenant_id = o.tenant_id and w.name = 'wallet'
-       where o.name = 'overrun' and o.posted_nano_usd > 0`,
+      select 'account ' || id || ' (overrun) has a credit of ' || posted_nano_usd
+        from ledger_account where name = 'overrun' and posted_nano_usd > 0
+      union all
+      select 'charge ' || b.id || ' took its wallet to ' || d.posted || ' with a credit limit of ' || b.credit_limit_nano_usd
+             || case when o.transaction_id is null then '' else ', the rest to overrun' end
+        from (${WALLET_DEBITS}) d
+        join billing_transaction b on b.id = d.transaction_id
+        left join (
+          select t.transaction_id from ledger_transfer t join ledger_account a on a.id = t.debit_account_id
+           where t.kind = 'charge' and a.name = 'overrun') o on o.transaction_id = b.id
+       where d.kind = 'charge'
+         and (d.posted < -b.credit_limit_nano_usd
+              or o.transaction_id is not null and d.posted <> -b.credit_limit_nano_usd)`,
   },
   {
     id: 'I5',
