@@ -2,7 +2,7 @@ import type { MigrationInterface, QueryRunner } from 'typeorm';
 
 /**
  * The two statements that write charges, as functions: one round trip and one transaction a batch, with locks taken in
- * one order (fence, accounts by id, rows). A later version is a new function body in a new migration; the parameter is a
+ * one order (fences, accounts by id, rows). A later version is a new function body in a new migration; the parameter is a
  * JSON record set, so that old and new processes can call it side by side.
  */
 export class MoneyFunctions1763700100000 implements MigrationInterface {

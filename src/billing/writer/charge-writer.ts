@@ -80,7 +80,8 @@ interface EndItem {
 
 /**
  * The group-commit writer of charges. Every row it was given is written, retried forward while Postgres is away; a row
- * that Postgres will never take (SQLSTATE 22, 23) is split off by halves and refused alone. See README.md.
+ * that Postgres will never take (SQLSTATE 22, 23) is split off by halves and refused alone; a tenant whose row somebody
+ * else has locked waits in a side lane. See README.md.
  */
 @Injectable()
 export class ChargeWriter implements OnApplicationShutdown {
