@@ -6,6 +6,7 @@ import type { Refusal } from '../kernel/errors';
 import { toDecimalUsd } from '../kernel/money';
 import { localeOf } from '../platform/i18n/render-message';
 import { type RenderedError, renderOpenAiError } from './openai-error';
+import { requestLimitHeaders } from './request-limit-headers';
 import { NodeStreamClient } from './stream/stream-client';
 import type { WorkflowContext } from './workflow/workflow.context';
 
@@ -93,7 +94,9 @@ export class ChatExchange {
     };
     const upstream = context.respondingUpstream;
     if (upstream !== undefined) headers['x-tollgate-upstream'] = upstream;
-    return headers;
+    if (!context.has('quotaCheck')) return headers;
+    const { held, limits } = context.quotaCheck.charge;
+    return { ...headers, ...requestLimitHeaders(held, limits, this.clock.nowMs()) };
   }
 
   private render(refusal: Refusal): RenderedError {
