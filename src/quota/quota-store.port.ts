@@ -67,7 +67,17 @@ export interface AdmittedHold {
 export type ReserveOutcome =
   { readonly admitted: true; readonly hold: AdmittedHold } | { readonly admitted: false; readonly refusal: Refusal };
 
-/** The store cannot be reached or did not answer in time; whether it acted is unknown, resending is safe. */
+/** The store cannot be reached or did not answer in time; resending is safe. */
 export class QuotaUnavailableError extends Error {
   override readonly name = 'QuotaUnavailableError';
+  /** The reservation was sent and may have been made: its hold must be released. Else nothing has changed. */
+  readonly mayHold: boolean;
+
+  constructor(
+    message: string,
+    { mayHold = false, cause }: { readonly mayHold?: boolean; readonly cause?: unknown } = {},
+  ) {
+    super(message, { cause });
+    this.mayHold = mayHold;
+  }
 }

@@ -197,12 +197,16 @@ export class RedisQuotaStore implements QuotaStore {
     if (whyNotReady !== undefined) return Promise.reject(new QuotaUnavailableError(whyNotReady));
     return this.scripts
       .bind(script)(2, quotaKey(tenantId), holdsKey(tenantId), ...args)
-      .catch(unanswered);
+      .catch(script === 'quota_deduct' ? unansweredReserve : unanswered);
   }
 }
 
-function unanswered(error: unknown): never {
-  throw new QuotaUnavailableError('Redis did not answer', { cause: error });
+function unanswered(cause: unknown): never {
+  throw new QuotaUnavailableError('Redis did not answer', { cause });
+}
+
+function unansweredReserve(cause: unknown): never {
+  throw new QuotaUnavailableError('Redis did not answer', { cause, mayHold: true });
 }
 
 /** The window the script picked; a resend may name one that this caller did not send. */

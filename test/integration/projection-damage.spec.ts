@@ -4,7 +4,6 @@ import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { CLOCK, type Clock } from '../../src/kernel/clock';
 import { nanoUsd } from '../../src/kernel/money';
 import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
-import { QuotaUnavailableError } from '../../src/quota/quota-store.port';
 import {
   createTenant,
   type MoneyProcess,
@@ -87,10 +86,22 @@ describe('a projection in Redis that is not whole', () => {
     const limits = await createTenant(money, nanoUsd(1_000n), { dailyQuota: 1 });
     expect(await reserve(money, limits, 1_001n)).toMatchObject({ admitted: false });
     await operator.call('CLIENT', 'PAUSE', '60000', 'WRITE');
-    await expect(reserve(money, limits, 600n)).rejects.toThrow(QuotaUnavailableError);
+    await expect(reserve(money, limits, 600n)).rejects.toMatchObject({ name: 'QuotaUnavailableError', mayHold: true });
     await operator.call('CLIENT', 'UNPAUSE');
     expect(await money.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
     expect(await reserve(money, limits, 1_000n)).toMatchObject({ admitted: true });
+  });
+
+  it('needs no release where the server is not to be used, because nothing was sent', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n));
+    const reasons = jest.spyOn(money.redis, 'whyNotReady', 'get').mockReturnValue('it may evict money');
+    try {
+      const refused = { name: 'QuotaUnavailableError', message: 'it may evict money', mayHold: false };
+      await expect(reserve(money, limits, 600n)).rejects.toMatchObject(refused);
+    } finally {
+      reasons.mockRestore();
+    }
+    expect(await operator.exists(holdsKey(limits.tenantId))).toBe(0);
   });
 
   it('is not left behind either where the clock of Redis is far from ours', async () => {

@@ -52,7 +52,7 @@ export class QuotaCheckStep implements WorkflowStep {
       outcome = await this.store.reserve({ holdId, amount, limits });
     } catch (error) {
       if (!(error instanceof QuotaUnavailableError)) throw error;
-      this.charges.abandonReserve(limits.tenantId, holdId);
+      if (error.mayHold) this.charges.abandonReserve(limits.tenantId, holdId);
       return this.refused(refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 }));
     } finally {
       this.metrics.quotaCheckSeconds.observe((performance.now() - startedMs) / 1000);
