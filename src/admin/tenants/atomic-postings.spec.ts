@@ -113,7 +113,7 @@ describe('a posting and its record', () => {
   it('leave nothing where Postgres takes them back again and again', async () => {
     const before = await written();
     await fail('40001', 1_000);
-    expect((await create()).status).toBe(500);
+    expect((await create()).status).toBe(503);
     expect(await attempts()).toBe(5);
     expect(await written()).toEqual(before);
   });
