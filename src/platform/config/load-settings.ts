@@ -62,7 +62,9 @@ function contradictionsOf(settings: Settings): string[] {
     problems.push('TEST_CLOCK_OFFSET_MS must be unset unless NODE_ENV is test: the product runs on the real clock');
   }
   if (settings.processDeadMs < 4 * settings.processBeatMs) {
-    problems.push('PROCESS_DEAD_MS must be at least four times PROCESS_BEAT_MS, or living processes are taken for dead');
+    problems.push(
+      'PROCESS_DEAD_MS must be at least four times PROCESS_BEAT_MS, or living processes are taken for dead',
+    );
   }
   if (settings.metricsPort !== undefined && settings.metricsPort !== 0 && settings.metricsPort === settings.port) {
     problems.push('METRICS_PORT must differ from PORT; unset it to serve metrics on the main port');
