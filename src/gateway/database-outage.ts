@@ -2,16 +2,8 @@ import { type Logger } from '@nestjs/common';
 import { DatabaseError } from 'pg';
 import { QueryFailedError } from 'typeorm';
 import type { Clock } from '../kernel/clock';
-import { SQL_STATE } from '../platform/database/sql-state';
+import { isContention, saysAway } from '../platform/database/sql-state';
 
-/** Of SQLSTATE: connection exceptions, too few resources, operator intervention (also a statement that took too long). */
-const AWAY_CLASSES = new Set(['08', '53', '57']);
-/** Others stood in the way for longer than we wait. */
-const CONTENTION = new Set<string>([
-  SQL_STATE.lockNotAvailable,
-  SQL_STATE.deadlockDetected,
-  SQL_STATE.serializationFailure,
-]);
 const SYSTEM_CODES = new Set([
   'ECONNREFUSED',
   'ECONNRESET',
@@ -30,11 +22,9 @@ const DRIVER_WORDS =
 export function meetsNoDatabase(error: unknown): boolean {
   const cause: unknown = error instanceof QueryFailedError ? error.driverError : error;
   if (typeof cause !== 'object' || cause === null) return false;
+  if (cause instanceof DatabaseError) return saysAway(cause) || isContention(cause);
   // By its fields: an error of Node's own core may come from another realm, where `instanceof` fails.
   const { code, message } = cause as { readonly code?: unknown; readonly message?: unknown };
-  if (cause instanceof DatabaseError) {
-    return typeof code === 'string' && (AWAY_CLASSES.has(code.slice(0, 2)) || CONTENTION.has(code));
-  }
   return (
     (typeof code === 'string' && SYSTEM_CODES.has(code)) || (typeof message === 'string' && DRIVER_WORDS.test(message))
   );

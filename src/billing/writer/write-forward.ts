@@ -1,6 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { LoggerService } from '@nestjs/common';
-import { SQL_STATE, sqlStateOf } from '../../platform/database/sql-state';
+import { isContention, saysAway, sqlStateOf } from '../../platform/database/sql-state';
 import { isRefusedData, writeHalving } from './write-halving';
 
 export interface ForwardWrite<T> {
@@ -9,12 +9,14 @@ export interface ForwardWrite<T> {
   readonly write: (items: readonly T[]) => Promise<void>;
   /** The one item Postgres will never take, or that was still unwritten when the process had to stop. */
   readonly refused: (item: T, error: unknown) => void;
-  /** Takes over items of which somebody else has locked a row; absent: they are tried again like any other. */
+  /** Takes over items that others must not wait for; absent: they are tried again like any other. */
   readonly contended?: (items: readonly T[]) => void;
   readonly signal: AbortSignal;
   readonly log: AwayLog;
 }
 
+/** So often an error that Postgres answers may be of the moment; after that it is taken for one of the batch. */
+const ANSWERED_ATTEMPTS = 3;
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 1_000;
 
@@ -23,7 +25,9 @@ const MAX_PAUSE_MS = 1_000;
  *
  * - 22, 23 (bad data, violated constraint): the batch is halved until the bad item stands alone, which is refused;
  * - 55P03 (lock timeout), 40P01, 40001: handed to `contended`, where there is one;
- * - anything else (away, restarting, answer lost): tried again, with growing pauses, until it stands or `signal` aborts.
+ * - away, restarting (08, 53, 57), answer lost: tried again, with growing pauses, until it stands or `signal` aborts;
+ * - any other error that Postgres answered (no right, a limit, an internal error) may come from one item: tried again like
+ *   that, but handed to `contended` after a few attempts, so that the items of others do not wait for it.
  */
 export function writeForward<T>(task: ForwardWrite<T>): Promise<void> {
   return writeHalving(task.batch, (items) => writeUntilTaken(task, items), task.refused);
@@ -38,12 +42,14 @@ async function writeUntilTaken<T>(task: ForwardWrite<T>, items: readonly T[]): P
       return;
     } catch (error) {
       if (isRefusedData(error)) throw error;
-      const isContended = isContention(error);
-      if (isContended && task.contended) {
+      const isOfBatch = isContention(error) || (isAnswered(error) && attempt + 1 >= ANSWERED_ATTEMPTS);
+      if (isOfBatch && task.contended) {
         task.contended(items);
         return;
       }
-      if (!isContended) task.log.away(error);
+      if (!isAnswered(error)) {
+        if (!isContention(error)) task.log.away(error);
+      } else if (attempt + 1 === ANSWERED_ATTEMPTS) task.log.stuck(items.length, error);
       if (task.signal.aborted) {
         for (const item of items) task.refused(item, error);
         return;
@@ -56,13 +62,9 @@ async function writeUntilTaken<T>(task: ForwardWrite<T>, items: readonly T[]): P
   }
 }
 
-function isContention(error: unknown): boolean {
-  const state = sqlStateOf(error);
-  return (
-    state === SQL_STATE.lockNotAvailable ||
-    state === SQL_STATE.deadlockDetected ||
-    state === SQL_STATE.serializationFailure
-  );
+/** Postgres is there and refuses, for no reason that passes by itself. */
+function isAnswered(error: unknown): boolean {
+  return sqlStateOf(error) !== undefined && !saysAway(error) && !isContention(error);
 }
 
 /** Says once that Postgres is away, and once that it is back, however many writes meet it. */
@@ -75,6 +77,12 @@ export class AwayLog {
     if (this.isAway) return;
     this.isAway = true;
     this.logger.warn(`Postgres does not take writes: ${error instanceof Error ? error.message : String(error)}`);
+  }
+
+  /** Said for each batch that stands alone with its error: somebody has to look at it. */
+  stuck(items: number, error: unknown): void {
+    const state = sqlStateOf(error) ?? '';
+    this.logger.warn(`Postgres does not take ${items} rows (${state}), which are tried again: ${String(error)}`);
   }
 
   taken(): void {

@@ -20,3 +20,21 @@ export const SQL_STATE = {
   cannotConnectNow: '57P03',
   internalError: 'XX000',
 } as const;
+
+const CONTENTION: ReadonlySet<string> = new Set([
+  SQL_STATE.serializationFailure,
+  SQL_STATE.deadlockDetected,
+  SQL_STATE.lockNotAvailable,
+]);
+/** Connection exceptions, too few resources, operator intervention (also a statement that took too long). */
+const AWAY_CLASSES: ReadonlySet<string> = new Set(['08', '53', '57']);
+
+/** Others stood in the way: a fresh transaction may not meet them. */
+export function isContention(error: unknown): boolean {
+  return CONTENTION.has(sqlStateOf(error) ?? '');
+}
+
+/** Postgres said that it cannot serve anybody now. A connection that broke says nothing: it has no SQLSTATE. */
+export function saysAway(error: unknown): boolean {
+  return AWAY_CLASSES.has(sqlStateOf(error)?.slice(0, 2) ?? '');
+}

@@ -1,13 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Pool, PoolClient, QueryConfig } from 'pg';
-import { SQL_STATE, sqlStateOf } from './sql-state';
-
-/** Postgres took the transaction back for a reason that a fresh one may not meet. */
-const RETRYABLE: ReadonlySet<string> = new Set([
-  SQL_STATE.serializationFailure,
-  SQL_STATE.deadlockDetected,
-  SQL_STATE.lockNotAvailable,
-]);
+import { isContention } from './sql-state';
 
 const FIRST_PAUSE_MS = 5;
 const ROLLBACK: QueryConfig & { query_timeout: number } = { text: 'rollback', query_timeout: 1_000 };
@@ -41,7 +34,7 @@ export async function retryTransaction<T>(
     try {
       return await transact();
     } catch (error) {
-      if (attempt >= attempts || !RETRYABLE.has(sqlStateOf(error) ?? '')) throw error;
+      if (attempt >= attempts || !isContention(error)) throw error;
     }
     // Unequal pauses: two transactions that met in a deadlock should not meet again.
     await pause(FIRST_PAUSE_MS * 2 ** attempt * (0.5 + Math.random()));
