@@ -89,7 +89,10 @@ export class Metrics {
     'outcome',
   );
   readonly requestLogDropped = counter(
-    this.named('tollgate_request_log_dropped_total', 'Request log rows dropped because their queue was full.'),
+    this.named(
+      'tollgate_request_log_dropped_total',
+      'Request log rows dropped: the queue was full, or Postgres did not take them.',
+    ),
   );
 
   readonly holdsOpen = gauge(this.named('tollgate_holds_open', 'Holds of this process that have not ended.'));
