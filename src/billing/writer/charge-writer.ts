@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
-import type { Pool } from 'pg';
+import type { Pool, QueryResult } from 'pg';
 import { nanoUsd, type NanoUsd } from '../../kernel/money';
 import { DATABASE_ACCESS, type DatabaseAccess } from '../../platform/database/pg-connection';
 import { createPgPool } from '../../platform/database/pg-pool';
@@ -93,8 +93,9 @@ export class ChargeWriter implements OnApplicationShutdown {
     maxBatch: MAX_BATCH,
     signal: this.stopping.signal,
     log: new AwayLog(this.logger),
-    sideTurns: new Turns(SIDE_WRITERS),
   };
+  /** Side lanes share the side pool's connections: whoever waits for one waits here, where nothing times out. */
+  private readonly sideTurns = new Turns(SIDE_WRITERS);
   private readonly streamAdmissions = this.admitLane(STREAM_WINDOW_MS);
   private readonly bodyAdmissions = this.admitLane(BODY_WINDOW_MS);
   private readonly endings = this.endLane();
@@ -227,8 +228,8 @@ export class ChargeWriter implements OnApplicationShutdown {
 
   private async writeAdmissions(batch: readonly PendingAdmission[], isAside: boolean): Promise<void> {
     for (const admission of batch) admission.state = 'writing';
-    const rows = batch.map((admission) => admission.row);
-    const found = await this.call<{ id: string; status: string }>('billing_admit', rows, isAside);
+    const rowsNow = (): AdmitRow[] => batch.map((admission) => admission.row);
+    const found = await this.call<{ id: string; status: string }>('billing_admit', rowsNow, isAside);
     const statusOf = new Map(found.map((row) => [row.id, row.status]));
     for (const admission of batch) {
       const status = statusOf.get(admission.row.id);
@@ -238,8 +239,8 @@ export class ChargeWriter implements OnApplicationShutdown {
   }
 
   private async writeEndings(batch: readonly EndItem[], isAside: boolean): Promise<void> {
-    const rows = batch.map((item) => ({ ...item.head, ...item.ending.fields }));
-    const found = await this.call<EndReply>('billing_end', rows, isAside);
+    const rowsNow = (): EndRow[] => batch.map((item) => ({ ...item.head, ...item.ending.fields }));
+    const found = await this.call<EndReply>('billing_end', rowsNow, isAside);
     const replyOf = new Map(found.map((reply) => [reply.id, reply]));
     for (const item of batch) {
       const reply = replyOf.get(item.head.id);
@@ -251,17 +252,16 @@ export class ChargeWriter implements OnApplicationShutdown {
     if (oldest) this.metrics.billingSeconds.observe((performance.now() - oldest.askedMs) / 1000);
   }
 
+  /** `rowsNow` is read when the statement leaves: what waits for a turn may be ended otherwise meanwhile. */
   private async call<R extends object>(
     name: 'billing_admit' | 'billing_end',
-    rows: readonly object[],
+    rowsNow: () => readonly object[],
     isAside: boolean,
   ): Promise<R[]> {
-    const { rows: replies } = await (isAside ? this.sidePool : this.pool).query<R>({
-      name,
-      text: `select * from ${name}($1::json)`,
-      values: [JSON.stringify(rows)],
-    });
-    return replies;
+    const send = (pool: Pool): Promise<QueryResult<R>> =>
+      pool.query<R>({ name, text: `select * from ${name}($1::json)`, values: [JSON.stringify(rowsNow())] });
+    const { rows } = await (isAside ? this.sideTurns.run(() => send(this.sidePool)) : send(this.pool));
+    return rows;
   }
 }
 

@@ -1,19 +1,16 @@
 import { BatchLane } from './batch-lane';
-import type { Turns } from './turns';
 import { type AwayLog, writeForward } from './write-forward';
 
 export interface ForwardLaneOptions<T> {
   readonly windowMs: number;
   readonly maxBatch: number;
   readonly tenantOf: (item: T) => string;
-  /** One statement, one transaction, idempotent by item. `isAside`: it may meet a lock that is known to be held. */
+  /** One statement, one transaction, idempotent by item; called in the turn that takes them. `isAside`: it may meet a lock that is known to be held. */
   readonly write: (items: readonly T[], isAside: boolean) => Promise<void>;
   /** The one item Postgres will never take, or that was still unwritten when the process had to stop. */
   readonly refused: (item: T, error: unknown) => void;
   readonly signal: AbortSignal;
   readonly log: AwayLog;
-  /** How many side lanes write at once; shared by all lanes of the writer. */
-  readonly sideTurns: Turns;
 }
 
 interface SideLane<T> {
@@ -28,7 +25,7 @@ interface SideLane<T> {
  *
  * A side lane writes its tenant's items alone, in their order, until none is left; a tenant nobody blocks has left it
  * within one write. What arrives for the tenant meanwhile joins it, so that the main lane meets the held lock once.
- * Side lanes wait for a turn to write and give it back before they pause.
+ * `write` learns of each item in the turn in which it leaves the queue, and may wait for a connection after that.
  */
 export class ForwardLane<T> {
   private readonly main: BatchLane<T>;
@@ -110,12 +107,12 @@ export class ForwardLane<T> {
   }
 
   private async writeAside(tenantId: string, queue: T[]): Promise<void> {
-    const { write, refused, signal, log, sideTurns, maxBatch } = this.options;
+    const { write, refused, signal, log, maxBatch } = this.options;
     while (queue.length > 0) {
       const batch = queue.splice(0, maxBatch);
       await writeForward({
         batch,
-        write: (items) => sideTurns.run(() => write(items, true)),
+        write: (items) => write(items, true),
         refused,
         signal,
         log,
