@@ -1,6 +1,8 @@
 import { Pool } from 'pg';
 import { Invariants } from '../../src/billing/invariants/invariants.service';
+import { ChargeWriter } from '../../src/billing/writer/charge-writer';
 import { nanoUsd } from '../../src/kernel/money';
+import { EpochAuthority } from '../../src/quota/epoch-authority';
 import { holdsKey } from '../../src/quota/quota-keys';
 import type { TenantLimits } from '../../src/quota/quota-store.port';
 import { eventually } from '../support/eventually';
@@ -44,6 +46,14 @@ describe('a charge whose caller cannot wait longer', () => {
     wire.reset();
   }
 
+  async function isCommitted(): Promise<true | undefined> {
+    const { rowCount } = await onlooker.query(
+      `select from billing_transaction where tenant_id = $1 and type = 'charge' and status = 'COMMITTED'`,
+      [limits.tenantId],
+    );
+    return rowCount === 1 ? true : undefined;
+  }
+
   async function rows(): Promise<readonly object[]> {
     const found = await money.pool.query<object>(
       `select type, status, amount_nano_usd as amount, refunded_nano_usd as refunded, reason_code from billing_transaction
@@ -83,13 +93,7 @@ describe('a charge whose caller cannot wait longer', () => {
     const charge = await openCharge(money, limits, 300n, false);
     wire.setMode('lose_replies');
     const settled = charge.settle(outputOf(120));
-    await eventually('the charge is committed', async () => {
-      const { rowCount } = await onlooker.query(
-        `select from billing_transaction where tenant_id = $1 and type = 'charge' and status = 'COMMITTED'`,
-        [limits.tenantId],
-      );
-      return rowCount === 1 ? true : undefined;
-    });
+    await eventually('the charge is committed', isCommitted);
     expect(charge.withdraw()).toBe(true);
     mend();
     expect(await settled).toMatchObject({ code: 'BILLING_SERVICE_ERROR' });
@@ -98,6 +102,55 @@ describe('a charge whose caller cannot wait longer', () => {
       { type: 'refund', status: 'COMMITTED', amount: '120', refunded: '0', reason_code: 'UNANSWERED' },
     ]);
     await expectBalance(INITIAL);
+  });
+
+  it('is given back also where the refund fails at first', async () => {
+    const charge = await openCharge(money, limits, 300n, false);
+    const refund = jest.spyOn(money.ledger, 'refund').mockRejectedValueOnce(new Error('Connection terminated'));
+    wire.setMode('lose_replies');
+    const settled = charge.settle(outputOf(120));
+    await eventually('the charge is committed', isCommitted);
+    expect(charge.withdraw()).toBe(true);
+    mend();
+    expect(await settled).toMatchObject({ code: 'BILLING_SERVICE_ERROR' });
+    expect(refund).toHaveBeenCalledTimes(2);
+    refund.mockRestore();
+    await expectBalance(INITIAL);
+  });
+
+  it('cannot be withdrawn any more once its late settle is being booked', async () => {
+    const charge = await openCharge(money, limits, 300n, false);
+    await onlooker.query(
+      `insert into billing_transaction (id, tenant_id, trace_id, type, status, channel, ended_at)
+         values ($1, $2, $1, 'charge', 'VOIDED', 'external', now())`,
+      [charge.held.holdId, limits.tenantId],
+    );
+    const writer = money.module.get(ChargeWriter);
+    const write = writer.write.bind(writer);
+    const withdrawn: boolean[] = [];
+    jest.spyOn(writer, 'write').mockImplementationOnce((row) => {
+      withdrawn.push(charge.withdraw());
+      return write(row);
+    });
+    expect(await charge.settle(outputOf(120))).toMatchObject({ amount: 120n });
+    expect(withdrawn).toEqual([false]);
+    await expectBalance(INITIAL - 120n);
+  });
+
+  it('is known to be open until it has ended, also while it moves into another epoch', async () => {
+    const charge = await openCharge(money, limits, 300n, false);
+    const epochs = money.module.get(EpochAuthority);
+    await epochs.raiseBeyond(epochs.current, 'test');
+    const open: (string | undefined)[] = [];
+    const reserve = money.store.reserve.bind(money.store);
+    jest.spyOn(money.store, 'reserve').mockImplementationOnce((request) => {
+      open.push(money.charges.oldestOpenTraceId());
+      return reserve(request);
+    });
+    expect(await charge.settle(outputOf(120))).toMatchObject({ amount: 120n });
+    expect(open).toEqual([charge.frozen.traceId]);
+    expect(money.charges.oldestOpenTraceId()).toBeUndefined();
+    await expectBalance(INITIAL - 120n);
   });
 
   it('is settled later where its row stands: its caller answers', async () => {

@@ -1,15 +1,23 @@
 import { type BeforeApplicationShutdown, Inject, Injectable, Logger } from '@nestjs/common';
+import { setTimeout as pause } from 'node:timers/promises';
 import { v5 } from 'uuid';
 import { refuse, type Refusal } from '../../kernel/errors';
 import { Settings } from '../../platform/config/settings';
 import { Metrics } from '../../platform/metrics/metrics';
 import { ProcessIdentity } from '../../platform/process/process-identity';
-import { type AdmittedHold, QUOTA_STORE, type QuotaStore, type TenantLimits } from '../../quota/quota-store.port';
+import {
+  type AdmittedHold,
+  QUOTA_STORE,
+  type QuotaStore,
+  QuotaUnavailableError,
+  type TenantLimits,
+} from '../../quota/quota-store.port';
 import type { FrozenCharge, SettledCharge, Settlement, VoidReason } from '../charge';
 import { admitRow, type EndFields, settleFields, voidFields } from '../writer/charge-rows';
 import { isRefusedData } from '../writer/write-halving';
 import { ChargeWriter, type Ending, type EndResult, type PendingAdmission } from '../writer/charge-writer';
 import { LedgerService } from '../ledger/ledger.service';
+import type { Refund } from '../ledger/refund';
 import { ProjectionQueue } from './projection-queue';
 
 /** Ids of late-settle corrections derive from the charge's id, so that booking one twice collides. */
@@ -17,6 +25,9 @@ const CORRECTION_NAMESPACE = '6f1c2a9e-6b5d-4a57-9a0e-0d7f0e9a4b11';
 /** After an unanswered reserve, when whatever it may have left behind is released once more. */
 const SECOND_RELEASE_MS = 5_000;
 const WRITES_STOP_AFTER_MS = 10_000;
+const REFUNDS_STOP_AFTER_MS = 2_000;
+const FIRST_PAUSE_MS = 20;
+const MAX_PAUSE_MS = 1_000;
 /** What the projection misses after this, the sweeper of another process tells it. */
 const PROJECTION_STOPS_AFTER_MS = 2_000;
 
@@ -32,6 +43,8 @@ export class Charges implements BeforeApplicationShutdown {
   private abandonedReserves = 0;
   /** Endings that Postgres did not take before this process had to stop. */
   private unwritten = 0;
+  private readonly refunds = new Set<Promise<void>>();
+  private isLeaving = false;
 
   constructor(
     private readonly writer: ChargeWriter,
@@ -53,6 +66,8 @@ export class Charges implements BeforeApplicationShutdown {
   /** What was ended is written and projected before any connection closes. */
   async beforeApplicationShutdown(): Promise<void> {
     await this.writer.drain(WRITES_STOP_AFTER_MS);
+    this.isLeaving = true;
+    await Promise.race([Promise.allSettled(this.refunds), pause(REFUNDS_STOP_AFTER_MS, undefined, { ref: false })]);
     const isToldAll = await this.projection.drain(PROJECTION_STOPS_AFTER_MS);
     if (!isToldAll) this.logger.warn('the projection misses endings: the sweeper of another process tells it');
   }
@@ -111,7 +126,7 @@ export class Charges implements BeforeApplicationShutdown {
       );
     } catch (error) {
       this.logger.warn(`a fenced hold could not be reserved again: ${String(error)}`);
-      this.abandonReserve(hold.tenantId, hold.holdId);
+      if (!(error instanceof QuotaUnavailableError) || error.mayHold) this.abandonReserve(hold.tenantId, hold.holdId);
       return refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
     }
   }
@@ -121,7 +136,10 @@ export class Charges implements BeforeApplicationShutdown {
     try {
       const result = await this.writer.end(admission, ending);
       this.project(tenantId, holdId, result);
-      if (result.outcome === 'already_voided' && ending.fields.is_commit) await this.bookLate(charge, ending.fields);
+      if (result.outcome === 'already_voided' && ending.fields.is_commit) {
+        charge.isDecided = true;
+        await this.bookLate(charge, ending.fields);
+      }
       return result;
     } catch (error) {
       // A row Postgres never takes: nothing was charged, and the money must not stay held for ever. What was only given
@@ -129,9 +147,12 @@ export class Charges implements BeforeApplicationShutdown {
       if (isRefusedData(error)) this.projection.release(tenantId, holdId);
       else this.unwritten += 1;
       throw error;
-    } finally {
-      this.open.delete(holdId);
     }
+  }
+
+  /** The charge has ended, or nothing more can be done for it in this process. */
+  close(charge: OpenCharge): void {
+    this.open.delete(charge.held.holdId);
   }
 
   get waitMs(): number {
@@ -145,13 +166,32 @@ export class Charges implements BeforeApplicationShutdown {
   }
 
   /** A charge was committed after all though its caller had given it up: the tenant gets the amount back. */
-  async refundUnanswered({ frozen: { hold } }: OpenCharge): Promise<void> {
-    await this.ledger.refund({
-      tenantId: hold.tenantId,
-      chargeId: hold.holdId,
+  async refundUnanswered({ held }: OpenCharge): Promise<void> {
+    const refunding = this.refundForward({
+      tenantId: held.tenantId,
+      chargeId: held.holdId,
       reasonCode: 'UNANSWERED',
-      description: `charge ${hold.holdId} was committed after its call had been answered with an error`,
+      description: `charge ${held.holdId} was committed after its call had been answered with an error`,
     });
+    this.refunds.add(refunding);
+    await refunding.finally(() => this.refunds.delete(refunding));
+  }
+
+  /** Tried again until it stands or the process leaves: Postgres has just been away. */
+  private async refundForward(refund: Refund): Promise<void> {
+    for (let attempt = 0; ; attempt += 1) {
+      try {
+        await this.ledger.refund(refund);
+        return;
+      } catch (error) {
+        if (this.isLeaving) {
+          this.logger.error(`charge ${refund.chargeId} was not answered and is still to be refunded: ${String(error)}`);
+          return;
+        }
+        if (attempt === 0) this.logger.warn(`a refund is tried again: ${String(error)}`);
+      }
+      await pause(Math.min(FIRST_PAUSE_MS * 2 ** attempt, MAX_PAUSE_MS));
+    }
   }
 
   private project(tenantId: string, holdId: string, result: EndResult): void {
@@ -183,7 +223,8 @@ export class Charges implements BeforeApplicationShutdown {
 /** One admitted hold until its charge has ended. */
 export class OpenCharge {
   private ending: Ending | undefined;
-  private isWritten = false;
+  /** How it ended can no longer be changed by its caller. */
+  isDecided = false;
   private isWithdrawn = false;
   private wasReadmitted = false;
   private hasRow = false;
@@ -229,6 +270,41 @@ export class OpenCharge {
    * withdrawn it.
    */
   async settle(settlement: Settlement): Promise<SettledCharge | Refusal> {
+    try {
+      return await this.commit(settlement);
+    } finally {
+      this.charges.close(this);
+    }
+  }
+
+  /**
+   * For a caller that cannot wait longer for `settle`. True where no PENDING row is known to stand: the charge is voided
+   * instead (refunded, should it turn out to be committed), and the caller must not answer. False where one stands, or the
+   * charge is settled by now: the caller answers.
+   */
+  withdraw(): boolean {
+    if (this.isWithdrawn) return true;
+    if (!this.ending || this.hasRow || this.isDecided) return false;
+    this.isWithdrawn = true;
+    this.ending.fields = {
+      ...voidFields({ reasonCode: 'BILLING_SERVICE_ERROR', endReason: 'failed' }),
+      upstream_id: this.ending.fields.upstream_id,
+      upstream_name: this.ending.fields.upstream_name,
+      provider_name: this.ending.fields.provider_name,
+    };
+    return true;
+  }
+
+  /** Resolves when the charge is VOIDED; the hold is released after that. */
+  async void(reason: VoidReason): Promise<void> {
+    try {
+      await this.end({ fields: voidFields(reason) });
+    } finally {
+      this.charges.close(this);
+    }
+  }
+
+  private async commit(settlement: Settlement): Promise<SettledCharge | Refusal> {
     const { amount, ...fields } = settleFields(this.frozen.price, settlement);
     const ending: Ending = { fields };
     let result = await this.end(ending);
@@ -242,7 +318,7 @@ export class OpenCharge {
         await this.charges.end(this, this.admission, ending);
       }
     }
-    this.isWritten = true;
+    this.isDecided = true;
     if (this.isWithdrawn) {
       if (isCommitted(result)) await this.charges.refundUnanswered(this);
       return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
@@ -250,28 +326,6 @@ export class OpenCharge {
     if (refusal) return refusal;
     this.charges.count(fields, this.frozen.isStream);
     return { transactionId: this.held.holdId, amount, posted: result.posted };
-  }
-
-  /**
-   * For a caller that cannot wait longer for `settle`. True where no PENDING row stands: the charge is voided instead, and
-   * the caller must not answer. False where one stands, or the charge is settled by now: the caller answers.
-   */
-  withdraw(): boolean {
-    if (this.isWithdrawn) return true;
-    if (!this.ending || this.hasRow || this.isWritten) return false;
-    this.isWithdrawn = true;
-    this.ending.fields = {
-      ...voidFields({ reasonCode: 'BILLING_SERVICE_ERROR', endReason: 'failed' }),
-      upstream_id: this.ending.fields.upstream_id,
-      upstream_name: this.ending.fields.upstream_name,
-      provider_name: this.ending.fields.provider_name,
-    };
-    return true;
-  }
-
-  /** Resolves when the charge is VOIDED; the hold is released after that. */
-  async void(reason: VoidReason): Promise<void> {
-    await this.end({ fields: voidFields(reason) });
   }
 
   private async end(ending: Ending): Promise<EndResult> {
