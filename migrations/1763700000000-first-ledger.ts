@@ -271,6 +271,15 @@ comment on table quota_authority is
   'Which projection of the ledger is current: the epoch, and the one Redis server that has it (null before the first). '
   'run_id changes only together with epoch. address is how it was reached, for whoever looks for it.';
 insert into quota_authority (epoch) values (1);
+
+create table quota_follower (
+  process_id uuid primary key,
+  run_id     text not null,
+  beat       bigint not null default 0
+);
+comment on table quota_follower is
+  'Which Redis server each living process leads to: while one leads to the current server, nobody takes the authority back '
+  'to a server that was demoted.';
 `;
 
 const CHANGE_FEED = `

@@ -8,12 +8,14 @@ import { EpochAuthority } from './epoch-authority';
 import { MeteredQuotaStore } from './metered-quota.store';
 import { QUOTA_STORE } from './quota-store.port';
 import { RedisQuotaStore } from './redis-quota.store';
+import { ServerFollowers } from './server-followers';
 import { UntoldEndings } from './untold-endings';
 import { TenantWarmUp } from './warm-up/tenant-warm-up';
 
 @Module({
   imports: [DatabaseAccessModule, RedisModule, ProcessModule],
   providers: [
+    ServerFollowers,
     EpochAuthority,
     TenantWarmUp,
     UntoldEndings,

@@ -23,6 +23,15 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
 /** Rounds of rebuild, epoch change or clock correction one reservation may need before it is given up. */
 const MAX_ROUNDS = 6;
 
+/** How long the server's clock is believed to go with ours. */
+const CLOCK_KNOWN_MS = 60_000;
+
+interface ServerClock {
+  readonly of: RedisServer | undefined;
+  readonly aheadMs: number;
+  readonly learnedAtMs: number;
+}
+
 const SCRIPTS = ['quota_deduct', 'quota_settle', 'quota_release', 'quota_install', 'quota_activate'] as const;
 
 /** The quota authority while Redis is up: every reservation is one call of quota_deduct.lua. */
@@ -31,8 +40,8 @@ export class RedisQuotaStore implements QuotaStore {
   private readonly windows = new TenantWindows();
   /** Tenants this process has announced in its set, in the epoch they were announced in. */
   private announced = { epoch: 0n, tenants: new Set<string>() };
-  /** How far the clock of the connected server is ahead of our monotonic one; 0 until it has answered LATE once. */
-  private serverClock: { of: RedisServer | undefined; aheadMs: number } = { of: undefined, aheadMs: 0 };
+  /** How far the clock of the connected server is ahead of our monotonic one; undefined until it has answered LATE. */
+  private serverClock: ServerClock | undefined;
 
   constructor(
     private readonly connection: RedisConnection,
@@ -51,8 +60,7 @@ export class RedisQuotaStore implements QuotaStore {
     if (request.isReadmission) await this.refresh();
     let nowMs = this.clock.nowMs();
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
-      const { behind } = this.epochs;
-      if (behind) await behind;
+      await this.catchUp();
       const epoch = this.epochs.current;
       if (!this.isAnnounced(limits.tenantId, epoch)) await this.announce(limits.tenantId, epoch);
       const days = this.windows.around(nowMs, limits.timezone, 'day');
@@ -74,7 +82,7 @@ export class RedisQuotaStore implements QuotaStore {
           await this.warmUp.discard(limits, epoch);
           break;
         case 'LATE':
-          this.serverClock.aheadMs = Number(reply[1]) - this.clock.monotonicMs();
+          this.learnClock(Number(reply[1]));
           break;
         case 'CLOCK':
           nowMs = Number(reply[1]);
@@ -87,13 +95,33 @@ export class RedisQuotaStore implements QuotaStore {
   }
 
   async settle(tenantId: string, holdIds: readonly string[], posted: PostedBalance): Promise<void> {
+    await this.catchUp();
     if (this.epochs.isDemoted) return this.untold.settled();
-    await this.run('quota_settle', tenantId, [posted.posted.toString(), posted.version.toString(), ...holdIds]);
+    await this.tell('quota_settle', tenantId, [posted.posted.toString(), posted.version.toString(), ...holdIds]);
   }
 
   async release(tenantId: string, holdIds: readonly string[]): Promise<void> {
+    await this.catchUp();
     if (this.epochs.isDemoted) return this.untold.released(holdIds);
-    await this.run('quota_release', tenantId, holdIds);
+    await this.tell('quota_release', tenantId, holdIds);
+  }
+
+  /** While a newer epoch is known of, but not whose it is, nothing is asked of a server that may have been demoted. */
+  private async catchUp(): Promise<void> {
+    await this.epochs.behind?.catch((error: unknown) => {
+      throw new QuotaUnavailableError('the epoch could not be read', { cause: error });
+    });
+  }
+
+  /** An ending that a server took which was demoted meanwhile is not told: rejects, and is told again elsewhere. */
+  private async tell(
+    script: 'quota_settle' | 'quota_release',
+    tenantId: string,
+    args: readonly string[],
+  ): Promise<void> {
+    const { server } = this.connection;
+    await this.run(script, tenantId, args);
+    if (!this.epochs.recordTold(server)) throw new QuotaUnavailableError('the Redis server was demoted');
   }
 
   private deduct(
@@ -120,12 +148,20 @@ export class RedisQuotaStore implements QuotaStore {
 
   /**
    * Until when the server may begin a reservation that is sent now, by its own clock: after that this caller has given it
-   * up and released whatever it may have held. Each connection learns the server's clock from its first LATE.
+   * up and released whatever it may have held. Each connection learns the server's clock from its first LATE, and again
+   * once it has forgotten it: LATE corrects only a clock that runs ahead, never one that was set back.
    */
   private notAfterMs(): number {
-    const { server } = this.connection;
-    if (this.serverClock.of !== server) this.serverClock = { of: server, aheadMs: 0 };
-    return this.clock.monotonicMs() + this.serverClock.aheadMs + BEGINS_WITHIN_MS;
+    const nowMs = this.clock.monotonicMs();
+    const known = this.serverClock;
+    const isFresh =
+      known !== undefined && known.of === this.connection.server && nowMs - known.learnedAtMs < CLOCK_KNOWN_MS;
+    return nowMs + (isFresh ? known.aheadMs : 0) + BEGINS_WITHIN_MS;
+  }
+
+  private learnClock(serverNowMs: number): void {
+    const learnedAtMs = this.clock.monotonicMs();
+    this.serverClock = { of: this.connection.server, aheadMs: serverNowMs - learnedAtMs, learnedAtMs };
   }
 
   /** Reads epoch and server again; a process whose server is not the current one is told so when it reserves. */
@@ -138,13 +174,19 @@ export class RedisQuotaStore implements QuotaStore {
   /** The hash carries another epoch than ours: it is old and must be rebuilt, or we are behind and must catch up. */
   private async followEpoch(limits: TenantLimits, ours: bigint, found: bigint): Promise<void> {
     if (found > ours) {
-      const refreshed = await this.refresh();
-      if (refreshed < found) {
-        throw new QuotaUnavailableError(`Redis names epoch ${found}, Postgres ${refreshed}`);
-      }
+      if ((await this.refresh()) < found) await this.raiseBeyondLost(found);
       return;
     }
     await this.warmUp.install(limits, ours);
+  }
+
+  /** Every epoch in Redis was in Postgres first: one that Postgres does not know, it has lost (a restored backup). */
+  private raiseBeyondLost(found: bigint): Promise<void> {
+    return this.epochs
+      .raiseBeyond(found, `Redis holds a projection of epoch ${found} and Postgres has lost it`)
+      .catch((error: unknown) => {
+        throw new QuotaUnavailableError('the epoch could not be raised', { cause: error });
+      });
   }
 
   /**

@@ -126,6 +126,11 @@ table quota_authority
   run_id text
   address text
   changed_at timestamp with time zone not null default now()
+table quota_follower
+  comment 'Which Redis server each living process leads to: while one leads to the current server, nobody takes the authority back to a server that was demoted.'
+  process_id uuid not null
+  run_id text not null
+  beat bigint not null default 0
 table request_billing_snapshot
   comment 'Immutable: everything needed to compute the amount again.'
   transaction_id uuid not null
@@ -242,6 +247,7 @@ provider.provider_pkey PRIMARY KEY (id);
 quota_authority.quota_authority_epoch_check CHECK ((epoch > 0));
 quota_authority.quota_authority_only_row_check CHECK (only_row);
 quota_authority.quota_authority_pkey PRIMARY KEY (only_row);
+quota_follower.quota_follower_pkey PRIMARY KEY (process_id);
 request_billing_snapshot.request_billing_snapshot_pkey PRIMARY KEY (transaction_id);
 request_log.request_log_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_key(id) ON DELETE SET NULL;
 request_log.request_log_pkey PRIMARY KEY (id);
@@ -287,6 +293,7 @@ CREATE UNIQUE INDEX price_pkey ON public.price USING btree (id);
 CREATE UNIQUE INDEX provider_name_key ON public.provider USING btree (name);
 CREATE UNIQUE INDEX provider_pkey ON public.provider USING btree (id);
 CREATE UNIQUE INDEX quota_authority_pkey ON public.quota_authority USING btree (only_row);
+CREATE UNIQUE INDEX quota_follower_pkey ON public.quota_follower USING btree (process_id);
 CREATE UNIQUE INDEX request_billing_snapshot_pkey ON public.request_billing_snapshot USING btree (transaction_id);
 CREATE INDEX request_log_by_api_key ON public.request_log USING btree (api_key_id, id) WHERE (api_key_id IS NOT NULL);
 CREATE INDEX request_log_by_tenant ON public.request_log USING btree (tenant_id, id);
@@ -544,6 +551,7 @@ model_profile: delete, insert, select, update
 price: insert, select, update
 provider: delete, insert, select, update
 quota_authority: delete, insert, select, update
+quota_follower: delete, insert, select, update
 request_billing_snapshot: insert, select
 request_log: delete, insert, select, update
 tenant: insert, select, update
