@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool } from 'pg';
 import { type EndRow, voidFields } from '../billing/writer/charge-rows';
 import { ChargeWriter, type EndOutcome } from '../billing/writer/charge-writer';
@@ -17,15 +17,21 @@ export interface Swept {
   readonly orphaned: number;
   /** Holds whose charge had ended, but whose projection was never told. */
   readonly finished: number;
-  /** Charges whose ending was not taken; they and their holds stay as they are. */
+  /** Charges whose ending was not taken, or not in time; they and their holds are for a later pass. */
   readonly refused: number;
 }
 
-/** One pass over what one process left. */
-interface Pass {
+/** What is asked of one pass over what one process left. */
+export interface SweepTask {
   readonly processId: string;
+  /** No open charge of the process has a smaller id. */
   readonly oldestOpenId: string;
+  /** How long an ending is waited for: whoever has locked one tenant's rows must not keep the others' holds. */
+  readonly patienceMs: number;
   readonly signal: AbortSignal;
+}
+
+interface Pass extends SweepTask {
   readonly refused: Set<string>;
   readonly voided: Set<string>;
   readonly orphaned: Set<string>;
@@ -41,7 +47,14 @@ interface ChargeRow {
   readonly credit_limit_nano_usd: string;
 }
 
+interface WalletRow {
+  readonly posted_nano_usd: string;
+  readonly version: string;
+}
+
+/** Charges, or tenants, at once. */
 const BATCH = 500;
+const NO_TENANT = '00000000-0000-0000-0000-000000000000';
 const SECONDS_A_DAY = 86_400;
 const REASON = { reasonCode: 'PROCESS_DEAD', endReason: 'process_dead' } as const;
 
@@ -51,6 +64,13 @@ const REASON = { reasonCode: 'PROCESS_DEAD', endReason: 'process_dead' } as cons
  */
 @Injectable()
 export class DeadCharges {
+  private readonly logger = new Logger(DeadCharges.name);
+  /**
+   * Tenants with endings that were not written in time: how many are still with the writer. Until these have settled
+   * nothing more is queued for them, so that what waits for a lock is one batch, however many passes meet it.
+   */
+  private readonly lateEndings = new Map<string, number>();
+
   constructor(
     @Inject(PG_POOL) private readonly pool: Pool,
     private readonly writer: ChargeWriter,
@@ -63,24 +83,17 @@ export class DeadCharges {
    * Undefined where Redis is away: the rows are ended, the holds wait for the next round. Rejects where a server failed
    * midway or `signal` aborted: what is left is found again.
    */
-  async sweep(processId: string, oldestOpenId: string, signal: AbortSignal): Promise<Swept | undefined> {
-    const pass: Pass = {
-      processId,
-      oldestOpenId,
-      signal,
-      refused: new Set(),
-      voided: new Set(),
-      orphaned: new Set(),
-      finished: 0,
-    };
+  async sweep(task: SweepTask): Promise<Swept | undefined> {
+    const pass: Pass = { ...task, refused: new Set(), voided: new Set(), orphaned: new Set(), finished: 0 };
     await this.voidRows(pass);
     if (!this.connection.isReady) return undefined;
     for (const tenantId of await this.tenantsOf(pass)) {
-      const holds = await this.holdsOf(tenantId, processId);
+      const holds = await this.holdsOf(tenantId, pass.processId);
       for (let at = 0; at < holds.length; at += BATCH) {
         await this.endHolds(pass, tenantId, holds.slice(at, at + BATCH));
       }
     }
+    await this.tellBalances(pass);
     const { voided, orphaned, finished, refused } = pass;
     return { voided: voided.size, orphaned: orphaned.size, finished, refused: refused.size };
   }
@@ -179,25 +192,72 @@ export class DeadCharges {
     return standing(outcome);
   }
 
-  /** Undefined where the row was not taken: the others go on, and it is tried again in a later pass. */
+  /** Undefined where the row was not taken in time: the others go on, and it is looked at again in a later pass. */
   private async write(pass: Pass, row: EndRow): Promise<EndOutcome | undefined> {
-    const outcome = await this.writer.write(row).then(
-      (result) => result.outcome,
-      // The writer has logged why.
-      () => undefined,
-    );
+    const outcome = this.lateEndings.has(row.tenant_id) ? undefined : await this.writeInTime(row, pass.patienceMs);
     if (standing(outcome) === undefined) pass.refused.add(row.id);
     return outcome;
   }
 
+  /** Undefined where the row was refused, or is still with the writer when the time is over; it stays there. */
+  private async writeInTime(row: EndRow, patienceMs: number): Promise<EndOutcome | undefined> {
+    const written = this.writer.write(row).then(
+      (result) => result.outcome,
+      // The writer has logged why.
+      () => undefined,
+    );
+    let timer: NodeJS.Timeout | undefined;
+    const timeout = new Promise<'late'>((resolve) => {
+      timer = setTimeout(resolve, patienceMs, 'late');
+    });
+    const outcome = await Promise.race([written, timeout]);
+    clearTimeout(timer);
+    if (outcome !== 'late') return outcome;
+    this.countLate(row.tenant_id, 1);
+    void written.then(() => {
+      this.countLate(row.tenant_id, -1);
+    });
+    return undefined;
+  }
+
+  private countLate(tenantId: string, change: number): void {
+    const before = this.lateEndings.get(tenantId) ?? 0;
+    if (before === 0) this.logger.warn(`charges of tenant ${tenantId} cannot be ended now: something holds its rows`);
+    if (before + change === 0) this.lateEndings.delete(tenantId);
+    else this.lateEndings.set(tenantId, before + change);
+  }
+
+  /**
+   * A posting that is no charge (adjustment, refund, correction) has no hold by which Redis could show that it was never
+   * told of it. Nothing says of which tenants the process owed it, so every installed projection hears its balance; one
+   * that knows it, or a newer one, changes nothing.
+   */
+  private async tellBalances(pass: Pass): Promise<void> {
+    for (let after = NO_TENANT; ;) {
+      const { rows } = await this.pool.query<WalletRow & { readonly tenant_id: string }>(
+        `select w.tenant_id, w.posted_nano_usd, w.version
+           from tenant_projection p
+           join quota_authority a on a.epoch = p.epoch
+           join ledger_account w on w.tenant_id = p.tenant_id and w.name = 'wallet'
+          where p.tenant_id > $1 order by p.tenant_id limit ${BATCH}`,
+        [after],
+      );
+      pass.signal.throwIfAborted();
+      await Promise.all(rows.map((wallet) => this.store.settle(wallet.tenant_id, [], balanceOf(wallet))));
+      const last = rows.at(-1);
+      if (!last || rows.length < BATCH) return;
+      after = last.tenant_id;
+    }
+  }
+
   private async postedOf(tenantId: string): Promise<PostedBalance> {
-    const { rows } = await this.pool.query<{ posted_nano_usd: string; version: string }>(
+    const { rows } = await this.pool.query<WalletRow>(
       `select posted_nano_usd, version from ledger_account where tenant_id = $1 and name = 'wallet'`,
       [tenantId],
     );
     const [wallet] = rows;
     if (!wallet) throw new Error(`tenant ${tenantId} has committed charges and no wallet`);
-    return { posted: nanoUsd(wallet.posted_nano_usd), version: BigInt(wallet.version) };
+    return balanceOf(wallet);
   }
 
   /** All that is known of a hold without a row; its trace id is lost, its own id stands in. */
@@ -219,6 +279,10 @@ export class DeadCharges {
       is_new: true,
     };
   }
+}
+
+function balanceOf(wallet: WalletRow): PostedBalance {
+  return { posted: nanoUsd(wallet.posted_nano_usd), version: BigInt(wallet.version) };
 }
 
 function standing(outcome: EndOutcome | undefined): 'COMMITTED' | 'VOIDED' | undefined {

@@ -7,10 +7,11 @@ import {
   type OnApplicationShutdown,
 } from '@nestjs/common';
 import { SchedulerRegistry } from '@nestjs/schedule';
-import type { Pool } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { CLOCK, type Clock } from '../kernel/clock';
 import { Settings } from '../platform/config/settings';
 import { PG_POOL } from '../platform/database/pg-pool';
+import { withTransaction } from '../platform/database/with-transaction';
 import { ProcessIdentity } from '../platform/process/process-identity';
 import { DeadCharges } from './dead-charges';
 import { DeadProcesses } from './dead-processes';
@@ -25,6 +26,8 @@ interface ProcessRow {
 /** Looks this many beats apart are one watch; a longer break starts it anew. */
 const MAX_GAP_BEATS = 3;
 const KEEP_ENDED_DAYS = 7;
+/** The mark waits for the batches that bring rows of the process, longer than the hot path waits for anything. */
+const MARK_LOCK_MS = 2_000;
 const INTERVAL = 'hold-sweeper';
 
 /**
@@ -33,13 +36,14 @@ const INTERVAL = 'hold-sweeper';
  * beat that was seen, so that a beat in between wins.
  *
  * A dead process is swept in every round until a round finds nothing of it, and is `swept` when another look, the whole
- * time later, finds nothing either: what was still on its way to Postgres when it died has arrived by then.
+ * time later, finds nothing either: what was still on its way to Postgres when it died has arrived by then. Whoever finds
+ * something raises the beat, and the time starts again in every process, whichever of them leads then.
  */
 @Injectable()
 export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShutdown, OnApplicationShutdown {
   private readonly logger = new Logger(HoldSweeper.name);
   private readonly watch: DeadProcesses;
-  /** Dead processes of which the last round could end nothing: since when, by our clock, and at which beat. */
+  /** Dead processes of which our last look could end nothing: since when, by our clock, and at which beat. */
   private readonly quiet = new Map<string, { readonly beat: string; readonly sinceMs: number }>();
   private readonly leaving = new AbortController();
   private round: Promise<void> | undefined;
@@ -127,15 +131,15 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
   }
 
   private async resolve(row: ProcessRow): Promise<void> {
-    const { rows } = await this.pool.query<{ oldest_open_id: string }>(
-      `update gateway_process set status = 'dead'
-        where id = $1 and beat = $2 and status in ('alive', 'dead') returning oldest_open_id`,
-      [row.id, row.beat],
-    );
-    const [marked] = rows;
-    if (!marked) return;
+    const oldestOpenId = await this.mark(row);
+    if (oldestOpenId === undefined) return;
     if (row.status === 'alive') this.logger.warn(`process ${row.id} is dead: its beat stands still`);
-    const swept = await this.charges.sweep(row.id, marked.oldest_open_id, this.leaving.signal);
+    const swept = await this.charges.sweep({
+      processId: row.id,
+      oldestOpenId,
+      patienceMs: this.settings.processBeatMs,
+      signal: this.leaving.signal,
+    });
     if (swept === undefined) return;
     const ended = swept.voided + swept.orphaned + swept.finished;
     if (ended > 0) {
@@ -144,12 +148,31 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
         `process ${row.id} left ${swept.voided} open charges, voided now, ${swept.orphaned} holds without a row and ` +
           `${swept.finished} endings the projection did not know`,
       );
+      await this.pool.query(
+        `update gateway_process set beat = beat + 1 where id = $1 and beat = $2 and status = 'dead'`,
+        [row.id, row.beat],
+      );
       return;
     }
     // A dead process that beats was only paused: what it opens before it leaves comes after this look.
     const wasQuiet = this.quiet.get(row.id)?.beat === row.beat;
     if (swept.refused === 0 && wasQuiet) await this.finish(row);
     else this.quiet.set(row.id, { beat: row.beat, sinceMs: this.clock.monotonicMs() });
+  }
+
+  /** Where the open charges of the process begin; undefined where it beat meanwhile, or was swept by somebody else. */
+  private mark({ id, beat }: ProcessRow): Promise<string | undefined> {
+    const marking = async (client: PoolClient): Promise<string | undefined> => {
+      await client.query(`set local lock_timeout = ${MARK_LOCK_MS}`);
+      const { rows } = await client.query<{ oldest_open_id: string }>(
+        `update gateway_process set status = 'dead'
+          where id = $1 and beat = $2 and status in ('alive', 'dead') returning oldest_open_id`,
+        [id, beat],
+      );
+      return rows[0]?.oldest_open_id;
+    };
+    // A mark that was not to be had is for the next round: the other dead ones wait behind this one.
+    return withTransaction(this.pool, marking, { attempts: 1 });
   }
 
   private async finish({ id, beat }: ProcessRow): Promise<void> {

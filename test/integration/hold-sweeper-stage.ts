@@ -35,14 +35,14 @@ export class ManualClock implements Clock {
 }
 
 /** The sweeper of a process, on a clock of the test's. */
-export function sweeperOf({ module, pool }: MoneyProcess, clock: Clock): HoldSweeper {
+export function sweeperOf({ module, pool }: MoneyProcess, clock: Clock, processBeatMs = BEAT_MS): HoldSweeper {
   return new HoldSweeper(
     pool,
     clock,
     new SchedulerRegistry(),
     module.get(ProcessIdentity),
     module.get(DeadCharges),
-    testSettings({ processBeatMs: BEAT_MS, processDeadMs: DEAD_AFTER_MS }),
+    testSettings({ processBeatMs, processDeadMs: DEAD_AFTER_MS }),
   );
 }
 

@@ -1,7 +1,9 @@
+import { Client } from 'pg';
 import { GatewayProcess } from '../../src/billing/process/gateway-process';
 import { nanoUsd } from '../../src/kernel/money';
 import { holdsKey } from '../../src/quota/quota-keys';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
+import { eventually } from '../support/eventually';
 import { createTenant, type MoneyProcess, openCharge, reserve, startMoneyProcess } from '../support/money-harness';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis, type TestRedis } from '../support/test-redis';
@@ -46,6 +48,24 @@ describe('whom the hold sweeper takes for dead, and until when it looks', () => 
       clock.pass(BEAT_MS);
       await sweeper.sweep();
     }
+  }
+
+  async function connect(): Promise<Client> {
+    const client = new Client({ connectionString: database.url });
+    await client.connect();
+    return client;
+  }
+
+  /** Resolves when somebody has waited for a lock for longer than the hot path would. */
+  async function somebodyWaits(): Promise<void> {
+    const asking = await connect();
+    await eventually('somebody has waited for a lock for 600 ms', async () => {
+      const { rowCount } = await asking.query(
+        `select 1 from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'
+            and clock_timestamp() - query_start > interval '600 ms'`,
+      );
+      return rowCount === 1 ? true : undefined;
+    }).finally(() => asking.end());
   }
 
   const statusOfOther = (): Promise<string | undefined> => statusOfProcess(observer, idOf(other));
@@ -99,6 +119,36 @@ describe('whom the hold sweeper takes for dead, and until when it looks', () => 
     expect(await statusOfOther()).toBe('dead');
     await watchFor(DEAD_AFTER_MS);
     expect(await statusOfOther()).toBe('swept');
+  });
+
+  it('a dead process has the whole time after a finding of whichever sweeper led then', async () => {
+    const limits = await createTenant(other, nanoUsd(1_000n));
+    const third = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, ...STILL });
+    await sweeper.sweep();
+    await watchFor(DEAD_AFTER_MS);
+    const late = await openCharge(other, limits, 300n);
+    await late.durable();
+    await watchFor(DEAD_AFTER_MS - BEAT_MS);
+    await sweeperOf(third, clock).sweep();
+    expect(await statusOfCharge(observer, late.held.holdId)).toBe('VOIDED');
+    // Long after our own look that found nothing, but not after the other's.
+    await watchFor(DEAD_AFTER_MS);
+    expect(await statusOfOther()).toBe('dead');
+    await watchFor(BEAT_MS);
+    expect(await statusOfOther()).toBe('swept');
+    await third.close();
+  });
+
+  it('a process whose rows are on their way when it is marked: the mark waits for them', async () => {
+    await sweeper.sweep();
+    await watchFor(DEAD_AFTER_MS - BEAT_MS);
+    const batch = await connect();
+    await batch.query('begin');
+    await batch.query('select pg_advisory_xact_lock_shared(process_fence($1))', [idOf(other)]);
+    const marking = watchFor(BEAT_MS);
+    await somebodyWaits().finally(() => batch.end());
+    await marking;
+    expect(await statusOfOther()).toBe('dead');
   });
 
   it('a dead process that beats again has the whole time before it is swept: it opens charges until it leaves', async () => {

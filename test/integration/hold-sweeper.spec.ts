@@ -55,6 +55,8 @@ describe('the hold sweeper', () => {
     await database.drop();
   });
 
+  const unhurried = { patienceMs: 60_000, signal: new AbortController().signal };
+
   /** Declares the process dead as its sweeper does, and lets the other sweep when it is time for another look. */
   async function sweep(): Promise<void> {
     await living.pool.query(`update gateway_process set status = 'dead' where id = $1`, [idOf(dead)]);
@@ -135,9 +137,10 @@ describe('the hold sweeper', () => {
     await Promise.all([kept, ...pending].map((charge) => charge.durable()));
     for (let at = 0; at < 40; at += 1) await reserve(dead, limits, 100n);
     const third = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, ...STILL });
-    const { signal } = new AbortController();
     const passes = await Promise.all(
-      [living, third].map((process) => process.module.get(DeadCharges).sweep(idOf(dead), FIRST_ID, signal)),
+      [living, third].map((process) =>
+        process.module.get(DeadCharges).sweep({ processId: idOf(dead), oldestOpenId: FIRST_ID, ...unhurried }),
+      ),
     );
     const sumOf = (what: 'voided' | 'orphaned' | 'refused'): number =>
       passes.reduce((sum, pass) => sum + (pass?.[what] ?? NaN), 0);
@@ -159,8 +162,8 @@ describe('the hold sweeper', () => {
     const charge = await openCharge(dead, limits, 300n);
     await charge.durable();
     // As if the row had been inserted behind the page that was read.
-    const { signal } = new AbortController();
-    const pass = await living.module.get(DeadCharges).sweep(idOf(dead), LAST_ID, signal);
+    const task = { processId: idOf(dead), oldestOpenId: LAST_ID, ...unhurried };
+    const pass = await living.module.get(DeadCharges).sweep(task);
     expect(pass).toEqual({ voided: 1, orphaned: 0, finished: 0, refused: 0 });
     expect(await statusOfCharge(living, charge.held.holdId)).toBe('VOIDED');
     expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
