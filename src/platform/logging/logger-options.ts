@@ -1,6 +1,7 @@
 import { RequestMethod } from '@nestjs/common';
 import type { Params } from 'nestjs-pino';
 import { Settings } from '../config/settings';
+import { describeError } from './describe-error';
 import { REDACTED_PATHS } from './redaction';
 
 /** For nestjs-pino: what is written, what never is, and which requests have a line of their own. */
@@ -12,6 +13,7 @@ export function loggerOptions(settings: Settings): Params {
       quietReqLogger: true,
       customAttributeKeys: { reqId: 'traceId' },
       serializers: {
+        err: describeError,
         req: ({ id, method, url }: { id: unknown; method: string; url: string }) => ({ id, method, path: pathOf(url) }),
         res: ({ statusCode }: { statusCode: number }) => ({ statusCode }),
       },
