@@ -92,6 +92,22 @@ describe('a projection in Redis that is not whole', () => {
     expect(await reserve(money, limits, 1_000n)).toMatchObject({ admitted: true });
   });
 
+  it('is not left behind either after the clock of Redis was set back', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n));
+    expect(await reserve(money, limits, 1_001n)).toMatchObject({ admitted: false });
+    const clock = money.module.get<Clock>(CLOCK);
+    // What we have learned of the server's clock is now a minute and a half ahead of it.
+    const monotonic = jest.spyOn(clock, 'monotonicMs').mockImplementation(() => performance.now() + 90_000);
+    try {
+      await operator.call('CLIENT', 'PAUSE', '60000', 'WRITE');
+      await expect(reserve(money, limits, 600n)).rejects.toMatchObject({ mayHold: true });
+      await operator.call('CLIENT', 'UNPAUSE');
+      expect(await reserve(money, limits, 1_000n)).toMatchObject({ admitted: true });
+    } finally {
+      monotonic.mockRestore();
+    }
+  });
+
   it('needs no release where the server is not to be used, because nothing was sent', async () => {
     const limits = await createTenant(money, nanoUsd(1_000n));
     const reasons = jest.spyOn(money.redis, 'whyNotReady', 'get').mockReturnValue('it may evict money');

@@ -8,7 +8,8 @@ import { EpochAuthority } from '../../src/quota/epoch-authority';
 import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
 import { QuotaUnavailableError, type ReserveOutcome, type TenantLimits } from '../../src/quota/quota-store.port';
 import { TenantWarmUp } from '../../src/quota/warm-up/tenant-warm-up';
-import { createTenant, type MoneyProcess, reserve, startMoneyProcess } from '../support/money-harness';
+import { eventually } from '../support/eventually';
+import { createTenant, type MoneyProcess, openCharge, reserve, startMoneyProcess } from '../support/money-harness';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis, type TestRedis } from '../support/test-redis';
 
@@ -181,6 +182,52 @@ describe('loading a tenant into Redis', () => {
     expect(installs).toEqual({ installed: 1, loads: [1, 1, 1, 1, 1, 1, 1, 1] });
     expect(await currentEpoch()).toBe(before);
     await Promise.all(others.map((process) => process.close()));
+  });
+
+  it('the epoch is raised although each statement of a slow Postgres holds the fence for longer than a lock is waited for', async () => {
+    const lost = epochs.current;
+    await operator.query('begin');
+    await operator.query('select pg_advisory_xact_lock_shared(quota_fence())');
+    const raised = epochs.raiseBeyond(lost, 'a test').then(
+      () => 'raised',
+      (error: unknown) => String(error),
+    );
+    const isPatient = eventually('it waits', async () => {
+      const { rows } = await money.pool.query(
+        `select from pg_locks where locktype = 'advisory' and not granted and clock_timestamp() - waitstart > '1 s'`,
+      );
+      return rows.length > 0 || undefined;
+    });
+    expect(await Promise.race([isPatient, raised])).toBe(true);
+    await operator.query('commit');
+    expect(await raised).toBe('raised');
+    expect(await currentEpoch()).toBe(lost + 1n);
+  });
+
+  it('a restored Postgres with an older epoch is raised beyond the one that living processes know', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n));
+    await epochs.raiseBeyond(10n, 'a test');
+    expect(epochOf(await reserve(money, limits, 1n))).toBe(11n);
+    await operator.query(`update quota_authority set epoch = 3`);
+    const charge = await openCharge(money, limits, 100n);
+    expect(await charge.durable()).toBeUndefined();
+    expect(await currentEpoch()).toBe(12n);
+    expect(epochOf(await reserve(money, limits, 900n))).toBe(12n);
+    expect(await reserve(money, limits, 1n)).toMatchObject({ refusal: { code: 'QUOTA_BALANCE_EXCEEDED' } });
+  });
+
+  it('a restored Postgres with an older epoch is raised beyond the one that Redis has, for a process that never knew it', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n));
+    await epochs.raiseBeyond(10n, 'a test');
+    expect(epochOf(await reserve(money, limits, 1n))).toBe(11n);
+    await operator.query(`alter table quota_authority disable trigger quota_authority_changed`);
+    await operator.query(`update quota_authority set epoch = 3`);
+    const fresh = await startProcess();
+    try {
+      expect(epochOf(await reserve(fresh, limits, 1_000n))).toBe(12n);
+    } finally {
+      await fresh.close();
+    }
   });
 
   it('many tenants that are lost together raise the epoch once', async () => {
