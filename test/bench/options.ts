@@ -17,7 +17,7 @@ export interface BenchOptions {
   readonly nodeArguments: readonly string[];
 }
 
-export const USAGE = `npm run bench -- [--subjects floor,fastify,tollgate] [--scenario S1,S2,S2-burst] [--seconds 5]
+export const USAGE = `npm run bench -- [--subjects floor,fastify,tollgate] [--scenario S1,S1-full,S2,S2-burst] [--seconds 5]
                  [--rounds 3] [--concurrency N] [--node-arguments=--max-semi-space-size=32] [--profile]`;
 
 /** @throws Error with one line that names the flag. */
@@ -26,7 +26,7 @@ export function parseOptions(args: readonly string[]): BenchOptions {
     args: [...args],
     options: {
       subjects: { type: 'string', default: SUBJECTS.join(',') },
-      scenario: { type: 'string', default: 'S1,S2' },
+      scenario: { type: 'string', default: 'S1,S1-full,S2' },
       seconds: { type: 'string', default: '5' },
       rounds: { type: 'string', default: '3' },
       concurrency: { type: 'string' },

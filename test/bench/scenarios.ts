@@ -18,7 +18,7 @@ export interface Scenario {
   readonly completionTokens: number;
 }
 
-export type ScenarioName = 'S1' | 'S2' | 'S2-burst';
+export type ScenarioName = 'S1' | 'S1-full' | 'S2' | 'S2-burst';
 
 /** USD per million tokens, as given to the admin API; the amounts below are in nano-USD. */
 export const INPUT_USD_PER_MTOK = '2.5';
@@ -105,19 +105,25 @@ function stream(name: ScenarioName, title: string, model: string, pauseMs: numbe
   };
 }
 
-export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
-  S1: {
-    name: 'S1',
-    title: '1 KB request, 1 KB answer, no stream',
-    model: 'bench-whole',
+function whole(name: ScenarioName, title: string, model: string, concurrency: number): Scenario {
+  return {
+    name,
+    title,
+    model,
     isStream: false,
-    concurrency: 64,
-    requestBody: requestBody('bench-whole', false),
-    answerParts: [wholeAnswer('bench-whole', 230, 120)],
+    concurrency,
+    requestBody: requestBody(model, false),
+    answerParts: [wholeAnswer(model, 230, 120)],
     pauseMs: 0,
     promptTokens: 230,
     completionTokens: 120,
-  },
+  };
+}
+
+export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
+  S1: whole('S1', '1 KB request, 1 KB answer, no stream, 64 open calls', 'bench-whole', 64),
+  // The same at saturation: a call that awaits two commits keeps the core busy only where many are open.
+  'S1-full': whole('S1-full', '1 KB request, 1 KB answer, no stream, 256 open calls', 'bench-full', 256),
   S2: stream('S2', 'stream of 100 events, each its own write, 1 ms apart', 'bench-stream', 1),
   'S2-burst': stream('S2-burst', 'stream of 100 events in one write', 'bench-burst', 0),
 };
