@@ -24,6 +24,27 @@ export interface Posting {
   readonly isRepeat: boolean;
 }
 
+/** The row that names what transfers belong to; `transactionId` links them. */
+export interface PostingRecord {
+  readonly transactionId: string;
+  readonly tenantId: string;
+  readonly traceId: string;
+  readonly type: 'adjustment' | 'refund';
+  readonly amountNanoUsd: string;
+  readonly reasonCode: string;
+  readonly description: string;
+}
+
+export async function recordPosting(client: PoolClient, record: PostingRecord): Promise<void> {
+  const { transactionId, tenantId, traceId, type, amountNanoUsd, reasonCode, description } = record;
+  await client.query(
+    `insert into billing_transaction (id, tenant_id, trace_id, type, status, channel, amount_nano_usd, reason_code,
+                                      description, ended_at)
+       values ($1, $2, $3, $4, 'COMMITTED', 'admin', $5, $6, $7, now())`,
+    [transactionId, tenantId, traceId, type, amountNanoUsd, reasonCode, description],
+  );
+}
+
 /** Transfers of one transaction, and the versions they give the accounts that take part. */
 export class Booking {
   private readonly changes = new Map<string, { posted: bigint; version: bigint }>();

@@ -7,7 +7,7 @@ import { isWithinTenantBound, type NanoUsd, nanoUsd } from '../../kernel/money';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { withTransaction } from '../../platform/database/with-transaction';
 import { ProjectionQueue } from '../settlement/projection-queue';
-import { type Account, Booking, lockAccounts, type Posting, repaymentOf } from './booking';
+import { type Account, Booking, lockAccounts, type Posting, recordPosting, repaymentOf } from './booking';
 import { HOUSE_ACCOUNT } from './house-accounts';
 import { postRefund, type Refund } from './refund';
 
@@ -59,7 +59,15 @@ export class LedgerService {
     const repaid = adjustment.amount > 0n ? repaymentOf(overrun, adjustment.amount) : 0n;
     assertWithinBound(wallet, adjustment.amount - repaid);
     const transactionId = newId();
-    await insertTransaction(client, adjustment, transactionId, traceId);
+    await recordPosting(client, {
+      transactionId,
+      tenantId: adjustment.tenantId,
+      traceId,
+      type: 'adjustment',
+      amountNanoUsd: adjustment.amount.toString(),
+      reasonCode: adjustment.reasonCode,
+      description: `${adjustment.description} (by ${adjustment.actor})`,
+    });
     const book = new Booking(client, transactionId, adjustment.reasonCode);
     if (adjustment.amount > 0n) {
       const balance = await book.credit('adjustment', HOUSE_ACCOUNT.adjustment, { wallet, overrun }, adjustment.amount);
@@ -95,27 +103,6 @@ async function findRepeat(client: PoolClient, adjustment: Adjustment, traceId: s
     throw new RefusalError(refuse('CONFLICT', { param: 'Idempotency-Key', values: { reason } }));
   }
   return found.id;
-}
-
-async function insertTransaction(
-  client: PoolClient,
-  adjustment: Adjustment,
-  transactionId: string,
-  traceId: string,
-): Promise<void> {
-  await client.query(
-    `insert into billing_transaction (id, tenant_id, trace_id, type, status, channel, amount_nano_usd, reason_code,
-                                      description, ended_at)
-       values ($1, $2, $3, 'adjustment', 'COMMITTED', 'admin', $4, $5, $6, now())`,
-    [
-      transactionId,
-      adjustment.tenantId,
-      traceId,
-      adjustment.amount.toString(),
-      adjustment.reasonCode,
-      `${adjustment.description} (by ${adjustment.actor})`,
-    ],
-  );
 }
 
 function assertWithinBound(wallet: Account, change: bigint): void {

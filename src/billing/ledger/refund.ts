@@ -3,7 +3,7 @@ import { v5 } from 'uuid';
 import { refuse, RefusalError } from '../../kernel/errors';
 import { newId } from '../../kernel/ids';
 import { nanoUsd } from '../../kernel/money';
-import { Booking, lockAccounts, type Posting } from './booking';
+import { Booking, lockAccounts, type Posting, recordPosting } from './booking';
 import { HOUSE_ACCOUNT } from './house-accounts';
 
 /** Everything a charge took and nobody gave back yet. */
@@ -37,19 +37,15 @@ export async function postRefund(client: PoolClient, refund: Refund): Promise<Po
   const balance = { posted: nanoUsd(accounts.wallet.posted_nano_usd), version: BigInt(accounts.wallet.version) };
   if (charge.reversed_by !== null) return { transactionId: charge.reversed_by, ...balance, isRepeat: true };
   const transactionId = newId();
-  await client.query(
-    `insert into billing_transaction (id, tenant_id, trace_id, type, status, channel, amount_nano_usd, reason_code,
-                                      description, ended_at)
-       values ($1, $2, $3, 'refund', 'COMMITTED', 'admin', $4, $5, $6, now())`,
-    [
-      transactionId,
-      refund.tenantId,
-      v5(refund.chargeId, REFUND_NAMESPACE),
-      charge.amount_nano_usd,
-      refund.reasonCode,
-      refund.description,
-    ],
-  );
+  await recordPosting(client, {
+    transactionId,
+    tenantId: refund.tenantId,
+    traceId: v5(refund.chargeId, REFUND_NAMESPACE),
+    type: 'refund',
+    amountNanoUsd: charge.amount_nano_usd,
+    reasonCode: refund.reasonCode,
+    description: refund.description,
+  });
   await client.query(
     `update billing_transaction set refunded_nano_usd = amount_nano_usd, reversed_by = $2 where id = $1`,
     [refund.chargeId, transactionId],
