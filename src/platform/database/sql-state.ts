@@ -19,6 +19,7 @@ export const SQL_STATE = {
   invalidParameterValue: '22023',
   cannotConnectNow: '57P03',
   internalError: 'XX000',
+  readOnlyTransaction: '25006',
 } as const;
 
 const CONTENTION: ReadonlySet<string> = new Set([
@@ -34,7 +35,8 @@ export function isContention(error: unknown): boolean {
   return CONTENTION.has(sqlStateOf(error) ?? '');
 }
 
-/** Postgres said that it cannot serve anybody now. A connection that broke says nothing: it has no SQLSTATE. */
+/** Postgres said that it cannot serve anybody now: also one that is only read, in a failover. A connection that broke says nothing: it has no SQLSTATE. */
 export function saysAway(error: unknown): boolean {
-  return AWAY_CLASSES.has(sqlStateOf(error)?.slice(0, 2) ?? '');
+  const state = sqlStateOf(error) ?? '';
+  return AWAY_CLASSES.has(state.slice(0, 2)) || state === SQL_STATE.readOnlyTransaction;
 }
