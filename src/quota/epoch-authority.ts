@@ -101,14 +101,26 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
     }, this.settings.processBeatMs).unref();
   }
 
-  /** What is owed is paid, and others may claim at once where this process alone led to the current server. */
+  /** Others may claim at once where this process alone led to the current server. */
   async onApplicationShutdown(): Promise<void> {
     clearInterval(this.timer);
-    this.stopping.abort();
-    await Promise.all([this.beating, this.paying]);
-    await Promise.all([this.payOnce(), this.followers.leave()]).catch((error: unknown) => {
+    await Promise.all([this.beating, this.payOnTheWayOut()]);
+    await this.followers.leave().catch((error: unknown) => {
       this.logger.warn(`the way out was not recorded: ${String(error)}`);
     });
+  }
+
+  /**
+   * One more attempt at the raise that is owed, if any. False where it is still owed: the current server may hold what this
+   * process has ended, and only the sweeper can tell it then.
+   */
+  async payOnTheWayOut(): Promise<boolean> {
+    this.stopping.abort();
+    await this.paying;
+    await this.payOnce().catch((error: unknown) => {
+      this.logger.warn(`the current Redis server lacks endings, and the epoch was not raised: ${String(error)}`);
+    });
+    return this.owed === undefined;
   }
 
   /** The newest epoch of the server this process is connected to; 0 until the first server was checked. */
@@ -262,20 +274,25 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
     reasonOf: (before: Authority) => string,
     decide: (now: Authority, client: PoolClient) => Authority | Promise<Authority>,
   ): Promise<Reading> {
-    return withTransaction(this.pool, async (client) => {
-      await client.query(`set local lock_timeout = '${FENCE_WAIT}'`);
-      await client.query(`select pg_advisory_xact_lock(quota_fence())`);
-      const startedMs = this.clock.monotonicMs();
-      const { agoMs, ...before } = await readAuthority(client);
-      const after = await decide(before, client);
-      if (after === before) return { ...before, sinceMs: startedMs - agoMs };
-      await client.query(
-        `update quota_authority set epoch = $1, run_id = $2, address = $3, changed_at = clock_timestamp()`,
-        [after.epoch.toString(), after.runId, after.address],
-      );
-      this.logger.warn(`epoch ${before.epoch} → ${after.epoch}: ${reasonOf(before)}`);
-      return { ...after, sinceMs: startedMs };
-    });
+    const isLastWord = this.stopping.signal.aborted;
+    return withTransaction(
+      this.pool,
+      async (client) => {
+        await client.query(`set local lock_timeout = '${FENCE_WAIT}'`);
+        await client.query(`select pg_advisory_xact_lock(quota_fence())`);
+        const startedMs = this.clock.monotonicMs();
+        const { agoMs, ...before } = await readAuthority(client);
+        const after = await decide(before, client);
+        if (after === before) return { ...before, sinceMs: startedMs - agoMs };
+        await client.query(
+          `update quota_authority set epoch = $1, run_id = $2, address = $3, changed_at = clock_timestamp()`,
+          [after.epoch.toString(), after.runId, after.address],
+        );
+        this.logger.warn(`epoch ${before.epoch} → ${after.epoch}: ${reasonOf(before)}`);
+        return { ...after, sinceMs: startedMs };
+      },
+      isLastWord ? { attempts: 1 } : {},
+    );
   }
 
   /**

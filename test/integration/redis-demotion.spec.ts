@@ -135,6 +135,27 @@ describe('a Redis server that was demoted', () => {
       expect(await epoch()).toBe(before + 1);
     }, 60_000);
 
+    it('where the process that told it leaves before it could raise the epoch: it has not ended then', async () => {
+      const open = await openCharge(first, limits, 600n);
+      expect(await open.durable()).toBeUndefined();
+      await silenceFeed();
+      const second = await startOn(servers[1], LIVING);
+      expect(await reserve(second, limits, 401n)).toMatchObject({ admitted: false });
+      await open.settle(outputOf(50));
+      expect(await first.module.get(ProjectionQueue).drain(2_000)).toBe(true);
+      const onlooker = new Client({ connectionString: database.url });
+      await onlooker.connect();
+      await onlooker.query('begin');
+      await onlooker.query('select pg_advisory_xact_lock_shared(quota_fence())');
+      await first.module.get(EpochAuthority).refresh();
+      await isDemoted();
+      const { id } = first.module.get(ProcessIdentity);
+      await stop(first);
+      const { rows } = await onlooker.query<object>(`select status from gateway_process where id = $1`, [id]);
+      expect(rows).toEqual([{ status: 'alive' }]);
+      await onlooker.end();
+    }, 60_000);
+
     it('where the process that told it lost it, and follows to the current one', async () => {
       const open = await openCharge(first, limits, 600n);
       expect(await open.durable()).toBeUndefined();

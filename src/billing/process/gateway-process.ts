@@ -6,6 +6,7 @@ import { floorOfId, floorOfTime } from '../../kernel/ids';
 import { Settings } from '../../platform/config/settings';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { ProcessIdentity } from '../../platform/process/process-identity';
+import { EpochAuthority } from '../../quota/epoch-authority';
 import { Charges } from '../settlement/charges';
 
 /** A call opens its charge within this time of being given its trace id. */
@@ -32,6 +33,7 @@ export class GatewayProcess implements OnApplicationShutdown {
     @Inject(CLOCK) private readonly clock: Clock,
     private readonly process: ProcessIdentity,
     private readonly charges: Charges,
+    private readonly epochs: EpochAuthority,
     private readonly settings: Settings,
   ) {}
 
@@ -55,7 +57,8 @@ export class GatewayProcess implements OnApplicationShutdown {
   async onApplicationShutdown(): Promise<void> {
     this.isLeaving = true;
     clearInterval(this.timer);
-    if (this.charges.hasLeftovers) {
+    const isTold = await this.epochs.payOnTheWayOut();
+    if (!isTold || this.charges.hasLeftovers) {
       this.logger.warn('this process leaves something open: the sweeper of another process ends it');
       return;
     }

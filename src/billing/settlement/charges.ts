@@ -1,7 +1,7 @@
 import { type BeforeApplicationShutdown, Inject, Injectable, Logger } from '@nestjs/common';
 import { setTimeout as pause } from 'node:timers/promises';
 import { v5 } from 'uuid';
-import { refuse, type Refusal } from '../../kernel/errors';
+import { refuse, type Refusal, RefusalError } from '../../kernel/errors';
 import { Settings } from '../../platform/config/settings';
 import { Metrics } from '../../platform/metrics/metrics';
 import { ProcessIdentity } from '../../platform/process/process-identity';
@@ -25,11 +25,10 @@ const CORRECTION_NAMESPACE = '6f1c2a9e-6b5d-4a57-9a0e-0d7f0e9a4b11';
 /** After an unanswered reserve, when whatever it may have left behind is released once more. */
 const SECOND_RELEASE_MS = 5_000;
 const WRITES_STOP_AFTER_MS = 10_000;
-const REFUNDS_STOP_AFTER_MS = 2_000;
 const FIRST_PAUSE_MS = 20;
 const MAX_PAUSE_MS = 1_000;
-/** What the projection misses after this, the sweeper of another process tells it. */
-const PROJECTION_STOPS_AFTER_MS = 2_000;
+/** For refunds under way and the projection; what it misses after this, the sweeper of another process tells it. */
+const TELLING_STOPS_AFTER_MS = 2_000;
 
 /**
  * Charges that are open in this process, from the admitted hold to the committed ending. Each ends once: through
@@ -67,8 +66,9 @@ export class Charges implements BeforeApplicationShutdown {
   async beforeApplicationShutdown(): Promise<void> {
     await this.writer.drain(WRITES_STOP_AFTER_MS);
     this.isLeaving = true;
-    await Promise.race([Promise.allSettled(this.refunds), pause(REFUNDS_STOP_AFTER_MS, undefined, { ref: false })]);
-    const isToldAll = await this.projection.drain(PROJECTION_STOPS_AFTER_MS);
+    const startedMs = performance.now();
+    await Promise.race([Promise.allSettled(this.refunds), pause(TELLING_STOPS_AFTER_MS, undefined, { ref: false })]);
+    const isToldAll = await this.projection.drain(TELLING_STOPS_AFTER_MS - (performance.now() - startedMs));
     if (!isToldAll) this.logger.warn('the projection misses endings: the sweeper of another process tells it');
   }
 
@@ -184,7 +184,7 @@ export class Charges implements BeforeApplicationShutdown {
         await this.ledger.refund(refund);
         return;
       } catch (error) {
-        if (this.isLeaving) {
+        if (this.isLeaving || error instanceof RefusalError) {
           this.logger.error(`charge ${refund.chargeId} was not answered and is still to be refunded: ${String(error)}`);
           return;
         }

@@ -5,8 +5,11 @@ import { Drain } from './drain';
 
 /** What cut streams have to be settled. */
 const SETTLE_MS = 5_000;
-/** What the process has to close before it ends all the same: the writer's drain (10 s), the projection's (2 s), the rest. */
-const CLOSE_MS = 15_000;
+/**
+ * What the process has to close before it ends all the same: the writer's drain (10 s), refunds and projection (2 s), a
+ * raise of the epoch that is owed (2 s), the rest.
+ */
+const CLOSE_MS = 16_000;
 
 /** On SIGTERM or SIGINT: drain, close (writers flush in their shutdown hooks), exit 0. A second signal exits at once. */
 export function leaveOnSignal(app: NestFastifyApplication): void {
