@@ -4,7 +4,14 @@
 -- ARGV     hold ids
 -- Reply    number of holds that were open
 -- Give-backs go to the window frozen in the entry; a window that is two or more back has no counter any more. An unknown
--- hold changes nothing, so twice or late is harmless. O(holds named).
+-- hold changes nothing, so twice or late is harmless. A cold tenant stays cold: its named holds go, and there is nothing
+-- to correct. Nor is a field made that is gone: by its absence quota_deduct.lua knows the damage. O(holds named).
+
+local function lower(field, amount)
+  if redis.call('HEXISTS', KEYS[1], field) == 1 then
+    redis.call('HINCRBY', KEYS[1], field, '-' .. amount)
+  end
+end
 
 local ended = 0
 for i = 1, #ARGV do
@@ -12,13 +19,13 @@ for i = 1, #ARGV do
   if entry then
     redis.call('HDEL', KEYS[2], ARGV[i])
     local amount, day, month = string.match(entry, '^(%d+)|(%d+)|(%d+)|')
-    redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)
+    lower('held', amount)
     for name, start in pairs({ day = day, month = month }) do
       local at = redis.call('HMGET', KEYS[1], name .. '_start', name .. '_prev_start')
       if at[1] == start then
-        redis.call('HINCRBY', KEYS[1], name .. '_used', -1)
+        lower(name .. '_used', 1)
       elseif at[2] == start then
-        redis.call('HINCRBY', KEYS[1], name .. '_prev_used', -1)
+        lower(name .. '_prev_used', 1)
       end
     end
     ended = ended + 1
