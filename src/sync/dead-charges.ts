@@ -8,7 +8,7 @@ import { RedisConnection } from '../platform/redis/redis-connection';
 import { EpochAuthority } from '../quota/epoch-authority';
 import { type HoldEntry, parseHoldEntry } from '../quota/hold-entry';
 import { holdsKey, tenantsOfProcessKey } from '../quota/quota-keys';
-import { type PostedBalance, QUOTA_STORE, type QuotaStore } from '../quota/quota-store.port';
+import { type PostedBalance, QUOTA_STORE, QuotaUnavailableError, type QuotaStore } from '../quota/quota-store.port';
 
 export interface Swept {
   /** PENDING rows that became VOIDED. */
@@ -17,8 +17,10 @@ export interface Swept {
   readonly orphaned: number;
   /** Holds whose charge had ended, but whose projection was never told. */
   readonly finished: number;
-  /** Charges whose ending was not taken, or not in time; they and their holds are for a later pass. */
+  /** Charges whose ending was not taken, or not in time, by Postgres or by a damaged projection; for a later pass. */
   readonly refused: number;
+  /** False where Redis was away: the rows are ended, the holds are for the next round. */
+  readonly sawHolds: boolean;
 }
 
 /** What is asked of one pass over what one process left. */
@@ -55,6 +57,8 @@ interface WalletRow {
 /** Charges, or tenants, at once. */
 const BATCH = 500;
 const NO_TENANT = '00000000-0000-0000-0000-000000000000';
+/** What a script answers that meets a value it cannot work on; LOADING, READONLY, OOM and the like are the server's. */
+const DATA_ERROR = /^(ERR|WRONGTYPE) .*user_script/s;
 const SECONDS_A_DAY = 86_400;
 const REASON = { reasonCode: 'PROCESS_DEAD', endReason: 'process_dead' } as const;
 
@@ -70,6 +74,8 @@ export class DeadCharges {
    * nothing more is queued for them, so that what waits for a lock is one batch, however many passes meet it.
    */
   private readonly lateEndings = new Map<string, number>();
+  /** Tenants whose projection could not be told when it was last tried. */
+  private readonly damaged = new Set<string>();
 
   constructor(
     @Inject(PG_POOL) private readonly pool: Pool,
@@ -79,23 +85,44 @@ export class DeadCharges {
     private readonly epochs: EpochAuthority,
   ) {}
 
-  /**
-   * Undefined where Redis is away: the rows are ended, the holds wait for the next round. Rejects where a server failed
-   * midway or `signal` aborted: what is left is found again.
-   */
-  async sweep(task: SweepTask): Promise<Swept | undefined> {
+  /** Rejects where a server failed midway or `signal` aborted: what is left is found again. */
+  async sweep(task: SweepTask): Promise<Swept> {
     const pass: Pass = { ...task, refused: new Set(), voided: new Set(), orphaned: new Set(), finished: 0 };
     await this.voidRows(pass);
-    if (!this.connection.isReady) return undefined;
-    for (const tenantId of await this.tenantsOf(pass)) {
-      const holds = await this.holdsOf(tenantId, pass.processId);
-      for (let at = 0; at < holds.length; at += BATCH) {
-        await this.endHolds(pass, tenantId, holds.slice(at, at + BATCH));
-      }
+    const sawHolds = this.connection.isReady;
+    if (sawHolds) {
+      for (const tenantId of await this.tenantsOf(pass)) await this.endHoldsOf(pass, tenantId);
     }
-    await this.tellBalances(pass);
     const { voided, orphaned, finished, refused } = pass;
-    return { voided: voided.size, orphaned: orphaned.size, finished, refused: refused.size };
+    return { voided: voided.size, orphaned: orphaned.size, finished, refused: refused.size, sawHolds };
+  }
+
+  /**
+   * Once a round, after the holds. A posting that is no charge (adjustment, refund, correction) has no hold by which Redis
+   * could show that it was never told of it. Nothing says of which tenants a dead process owed it, so every installed
+   * projection hears its balance; one that knows it, or a newer one, changes nothing, and one that is damaged is left to
+   * its rebuild. Rejects where Redis cannot be reached.
+   */
+  async tellBalances(signal: AbortSignal): Promise<void> {
+    for (let after = NO_TENANT; ;) {
+      const { rows } = await this.pool.query<WalletRow & { readonly tenant_id: string }>(
+        `select w.tenant_id, w.posted_nano_usd, w.version
+           from tenant_projection p
+           join quota_authority a on a.epoch = p.epoch
+           join ledger_account w on w.tenant_id = p.tenant_id and w.name = 'wallet'
+          where p.tenant_id > $1 order by p.tenant_id limit ${BATCH}`,
+        [after],
+      );
+      signal.throwIfAborted();
+      await Promise.all(
+        rows.map((wallet) =>
+          this.isTaken(wallet.tenant_id, this.store.settle(wallet.tenant_id, [], balanceOf(wallet))),
+        ),
+      );
+      const last = rows.at(-1);
+      if (!last || rows.length < BATCH) return;
+      after = last.tenant_id;
+    }
   }
 
   /**
@@ -136,6 +163,13 @@ export class DeadCharges {
     return new Set([...announced, ...rows.map((row) => row.tenant_id)]);
   }
 
+  private async endHoldsOf(pass: Pass, tenantId: string): Promise<void> {
+    const holds = await this.holdsOf(tenantId, pass.processId);
+    for (let at = 0; at < holds.length; at += BATCH) {
+      await this.endHolds(pass, tenantId, holds.slice(at, at + BATCH));
+    }
+  }
+
   private async holdsOf(tenantId: string, processId: string): Promise<readonly Hold[]> {
     const entries = await this.connection.client.hgetall(holdsKey(tenantId));
     return Object.entries(entries)
@@ -157,10 +191,45 @@ export class DeadCharges {
     const idsThatAre = (status: string): readonly string[] =>
       holds.map(([holdId]) => holdId).filter((_, at) => stands[at] === status);
     const committed = idsThatAre('COMMITTED');
-    if (committed.length > 0) await this.store.settle(tenantId, committed, await this.postedOf(tenantId));
+    if (committed.length > 0) {
+      const posted = await this.postedOf(tenantId);
+      await this.project(pass, tenantId, committed, () => this.store.settle(tenantId, committed, posted));
+    }
     const voided = idsThatAre('VOIDED');
-    if (voided.length > 0) await this.store.release(tenantId, voided);
-    pass.finished += [...committed, ...voided].filter((id) => !pass.voided.has(id) && !pass.orphaned.has(id)).length;
+    if (voided.length > 0) {
+      await this.project(pass, tenantId, voided, () => this.store.release(tenantId, voided));
+    }
+  }
+
+  private async project(
+    pass: Pass,
+    tenantId: string,
+    holdIds: readonly string[],
+    tell: () => Promise<void>,
+  ): Promise<void> {
+    if (await this.isTaken(tenantId, tell())) {
+      pass.finished += holdIds.filter((id) => !pass.voided.has(id) && !pass.orphaned.has(id)).length;
+    } else {
+      for (const id of holdIds) pass.refused.add(id);
+    }
+  }
+
+  /**
+   * False where Redis answered that this tenant's projection is no data it can work on: nobody else waits for that. It is
+   * logged once, until the tenant can be told again. Rejects where Redis cannot be reached.
+   */
+  private async isTaken(tenantId: string, told: Promise<void>): Promise<boolean> {
+    try {
+      await told;
+    } catch (error) {
+      const damage = damageOf(error);
+      if (damage === undefined) throw error;
+      if (!this.damaged.has(tenantId)) this.logger.error(`the projection of tenant ${tenantId} is damaged: ${damage}`);
+      this.damaged.add(tenantId);
+      return false;
+    }
+    this.damaged.delete(tenantId);
+    return true;
   }
 
   /** What stands of a hold's charge afterwards; undefined where it could not be ended. */
@@ -227,29 +296,6 @@ export class DeadCharges {
     else this.lateEndings.set(tenantId, before + change);
   }
 
-  /**
-   * A posting that is no charge (adjustment, refund, correction) has no hold by which Redis could show that it was never
-   * told of it. Nothing says of which tenants the process owed it, so every installed projection hears its balance; one
-   * that knows it, or a newer one, changes nothing.
-   */
-  private async tellBalances(pass: Pass): Promise<void> {
-    for (let after = NO_TENANT; ;) {
-      const { rows } = await this.pool.query<WalletRow & { readonly tenant_id: string }>(
-        `select w.tenant_id, w.posted_nano_usd, w.version
-           from tenant_projection p
-           join quota_authority a on a.epoch = p.epoch
-           join ledger_account w on w.tenant_id = p.tenant_id and w.name = 'wallet'
-          where p.tenant_id > $1 order by p.tenant_id limit ${BATCH}`,
-        [after],
-      );
-      pass.signal.throwIfAborted();
-      await Promise.all(rows.map((wallet) => this.store.settle(wallet.tenant_id, [], balanceOf(wallet))));
-      const last = rows.at(-1);
-      if (!last || rows.length < BATCH) return;
-      after = last.tenant_id;
-    }
-  }
-
   private async postedOf(tenantId: string): Promise<PostedBalance> {
     const { rows } = await this.pool.query<WalletRow>(
       `select posted_nano_usd, version from ledger_account where tenant_id = $1 and name = 'wallet'`,
@@ -279,6 +325,13 @@ export class DeadCharges {
       is_new: true,
     };
   }
+}
+
+/** What Redis has against a projection's data; undefined where it could not be asked, or would not serve anybody. */
+function damageOf(error: unknown): string | undefined {
+  const cause: unknown = error instanceof QuotaUnavailableError ? error.cause : undefined;
+  const isDamage = cause instanceof Error && cause.name === 'ReplyError' && DATA_ERROR.test(cause.message);
+  return isDamage ? cause.message : undefined;
 }
 
 function balanceOf(wallet: WalletRow): PostedBalance {

@@ -13,7 +13,7 @@ import { Settings } from '../platform/config/settings';
 import { PG_POOL } from '../platform/database/pg-pool';
 import { withTransaction } from '../platform/database/with-transaction';
 import { ProcessIdentity } from '../platform/process/process-identity';
-import { DeadCharges } from './dead-charges';
+import { DeadCharges, type Swept } from './dead-charges';
 import { DeadProcesses } from './dead-processes';
 import { asLeader } from './leader';
 
@@ -21,6 +21,11 @@ interface ProcessRow {
   readonly id: string;
   readonly beat: string;
   readonly status: 'alive' | 'dead';
+}
+
+interface Seen {
+  readonly process: ProcessRow;
+  readonly swept: Swept;
 }
 
 /** Looks this many beats apart are one watch; a longer break starts it anew. */
@@ -118,42 +123,75 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
   private async resolveAll(dead: readonly ProcessRow[]): Promise<void> {
     try {
       await asLeader(this.pool, 'tollgate hold sweeper', async () => {
+        const seen: Seen[] = [];
         for (const process of dead) {
           // What cannot be ended for one process must not keep another's holds.
-          await this.resolve(process).catch((error: unknown) => {
-            this.logger.warn(`process ${process.id} could not be swept: ${textOf(error)}`);
-          });
+          const swept = await this.tried(process, () => this.resolve(process));
+          if (swept?.sawHolds) seen.push({ process, swept });
         }
+        if (seen.length === 0) return;
+        await this.charges.tellBalances(this.leaving.signal);
+        for (const { process, swept } of seen) await this.tried(process, () => this.conclude(process, swept));
       });
     } catch (error) {
       this.logger.warn(`the sweeper could not finish: ${textOf(error)}`);
     }
   }
 
-  private async resolve(row: ProcessRow): Promise<void> {
+  private async tried<T>(process: ProcessRow, work: () => Promise<T>): Promise<T | undefined> {
+    try {
+      return await work();
+    } catch (error) {
+      this.logger.warn(`process ${process.id} could not be swept: ${textOf(error)}`);
+      return undefined;
+    }
+  }
+
+  /** What was found of a dead process; undefined where it is not for us to sweep. */
+  private async resolve(row: ProcessRow): Promise<Swept | undefined> {
     const oldestOpenId = await this.mark(row);
-    if (oldestOpenId === undefined) return;
+    if (oldestOpenId === undefined) return undefined;
     if (row.status === 'alive') this.logger.warn(`process ${row.id} is dead: its beat stands still`);
-    const swept = await this.charges.sweep({
-      processId: row.id,
-      oldestOpenId,
-      patienceMs: this.settings.processBeatMs,
-      signal: this.leaving.signal,
-    });
-    if (swept === undefined) return;
-    const ended = swept.voided + swept.orphaned + swept.finished;
-    if (ended > 0) {
-      this.quiet.delete(row.id);
+    const swept = await this.sweepOne(row, oldestOpenId);
+    if (endedBy(swept) > 0) {
       this.logger.warn(
         `process ${row.id} left ${swept.voided} open charges, voided now, ${swept.orphaned} holds without a row and ` +
           `${swept.finished} endings the projection did not know`,
       );
-      await this.pool.query(
-        `update gateway_process set beat = beat + 1 where id = $1 and beat = $2 and status = 'dead'`,
-        [row.id, row.beat],
-      );
-      return;
+      await this.restartQuiet(row);
+    } else if (!swept.sawHolds) this.quiet.delete(row.id);
+    return swept;
+  }
+
+  /** A pass that fails may have ended something before: it counts as one that has. */
+  private async sweepOne({ id, beat }: ProcessRow, oldestOpenId: string): Promise<Swept> {
+    try {
+      return await this.charges.sweep({
+        processId: id,
+        oldestOpenId,
+        patienceMs: this.settings.processBeatMs,
+        signal: this.leaving.signal,
+      });
+    } catch (error) {
+      await this.restartQuiet({ id, beat }).catch((failure: unknown) => {
+        this.logger.warn(`the beat of process ${id} could not be raised: ${textOf(failure)}`);
+      });
+      throw error;
     }
+  }
+
+  /** Here, and by its beat in every other process. */
+  private async restartQuiet({ id, beat }: Pick<ProcessRow, 'id' | 'beat'>): Promise<void> {
+    this.quiet.delete(id);
+    await this.pool.query(
+      `update gateway_process set beat = beat + 1 where id = $1 and beat = $2 and status = 'dead'`,
+      [id, beat],
+    );
+  }
+
+  /** After the balances are told: a process is never `swept` whose postings may still be unknown. */
+  private async conclude(row: ProcessRow, swept: Swept): Promise<void> {
+    if (endedBy(swept) > 0) return;
     // A dead process that beats was only paused: what it opens before it leaves comes after this look.
     const wasQuiet = this.quiet.get(row.id)?.beat === row.beat;
     if (swept.refused === 0 && wasQuiet) await this.finish(row);
@@ -190,6 +228,10 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
       [KEEP_ENDED_DAYS],
     );
   }
+}
+
+function endedBy({ voided, orphaned, finished }: Swept): number {
+  return voided + orphaned + finished;
 }
 
 function textOf(error: unknown): string {

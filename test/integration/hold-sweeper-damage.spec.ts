@@ -1,9 +1,10 @@
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { nanoUsd } from '../../src/kernel/money';
 import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
-import type { TenantLimits } from '../../src/quota/quota-store.port';
+import { QuotaUnavailableError, type TenantLimits } from '../../src/quota/quota-store.port';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
 import {
+  adjust,
   createTenant,
   type MoneyProcess,
   openCharge,
@@ -13,13 +14,22 @@ import {
 } from '../support/money-harness';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis, type TestRedis } from '../support/test-redis';
-import { DEAD_AFTER_MS, idOf, ManualClock, statusOfProcess, STILL, sweeperOf } from './hold-sweeper-stage';
+import {
+  DEAD_AFTER_MS,
+  idOf,
+  ManualClock,
+  statusOfCharge,
+  statusOfProcess,
+  STILL,
+  sweeperOf,
+} from './hold-sweeper-stage';
 
 describe('the hold sweeper, where a projection is damaged', () => {
   let database: TestDatabase;
   let redis: TestRedis;
   let dead: MoneyProcess;
   let living: MoneyProcess;
+  let third: MoneyProcess | undefined;
   let sweeper: HoldSweeper;
   const clock = new ManualClock();
 
@@ -33,7 +43,8 @@ describe('the hold sweeper, where a projection is damaged', () => {
 
   afterEach(async () => {
     jest.restoreAllMocks();
-    await Promise.all([dead.close(), living.close()]);
+    await Promise.all([dead.close(), living.close(), third?.close()]);
+    third = undefined;
     await redis.stop();
     await database.drop();
   });
@@ -44,6 +55,10 @@ describe('the hold sweeper, where a projection is damaged', () => {
     ]);
     clock.pass(DEAD_AFTER_MS);
     await sweeper.sweep();
+  }
+
+  async function setStatusOfDead(status: 'alive' | 'dead'): Promise<void> {
+    await living.pool.query(`update gateway_process set status = $2 where id = $1`, [idOf(dead), status]);
   }
 
   const statusOfDead = (): Promise<string | undefined> => statusOfProcess(living, idOf(dead));
@@ -87,5 +102,79 @@ describe('the hold sweeper, where a projection is damaged', () => {
         expect(await living.redis.client.hexists(quotaKey(limits.tenantId), field)).toBe(0);
       },
     );
+  });
+
+  describe('a tenant whose balance Redis cannot be told', () => {
+    it('keeps neither the process unswept nor another tenant from hearing its balance', async () => {
+      const [damaged, other] = [await createTenant(dead, nanoUsd(1_000n)), await createTenant(dead, nanoUsd(0n))];
+      for (const limits of [damaged, other]) await reserve(living, limits, 1_001n);
+      await living.redis.client.hset(quotaKey(damaged.tenantId), 'version', 'x');
+      jest.spyOn(dead.module.get(ProjectionQueue), 'settle').mockReturnValue(undefined);
+      await adjust(dead, other.tenantId, nanoUsd(1_000n));
+      await sweep();
+      expect((await reserve(living, other, 1_000n)).admitted).toBe(true);
+      await sweep();
+      expect(await statusOfDead()).toBe('swept');
+    });
+
+    it('keeps its own holds, and nobody else theirs', async () => {
+      const tenants = [await createTenant(dead, nanoUsd(1_000n)), await createTenant(dead, nanoUsd(1_000n))];
+      for (const limits of tenants) await untold(limits, 'COMMITTED');
+      const sorted = tenants.map(({ tenantId }) => tenantId).sort();
+      await living.redis.client.hset(quotaKey(sorted[0] ?? ''), 'version', 'x');
+      await sweep();
+      const left = sorted.map((tenantId) => living.redis.client.hlen(holdsKey(tenantId)));
+      expect(await Promise.all(left)).toEqual([1, 0]);
+      await sweep();
+      expect(await statusOfDead()).toBe('dead');
+      await living.redis.client.hset(quotaKey(sorted[0] ?? ''), 'version', '1');
+      for (let round = 0; round < 3; round += 1) await sweep();
+      expect(await living.redis.client.hlen(holdsKey(sorted[0] ?? ''))).toBe(0);
+      expect(await statusOfDead()).toBe('swept');
+    });
+
+    it('is told in the next round where Redis only could not be reached: until then nobody is swept', async () => {
+      const limits = await createTenant(dead, nanoUsd(0n));
+      await reserve(living, limits, 1n);
+      await sweep();
+      const settle = jest.spyOn(living.store, 'settle').mockRejectedValue(new QuotaUnavailableError('Redis is away'));
+      await sweep();
+      expect(settle).toHaveBeenCalledTimes(1);
+      expect(await statusOfDead()).toBe('dead');
+      settle.mockRestore();
+      await sweep();
+      expect(await statusOfDead()).toBe('swept');
+    });
+  });
+
+  describe('a finding of a round that fails starts the quiet time again', () => {
+    it.each<[string, () => unknown]>([
+      [
+        'where Redis fails in the middle',
+        () => jest.spyOn(living.redis.client, 'smembers').mockRejectedValueOnce(new Error('Redis did not answer')),
+      ],
+      ['where Redis is away', () => jest.spyOn(living.redis, 'isReady', 'get').mockReturnValue(false)],
+    ])('%s', async (_where, fail) => {
+      const limits = await createTenant(dead, nanoUsd(1_000n));
+      third = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, ...STILL });
+      const another = sweeperOf(third, clock);
+      await sweep();
+      await another.sweep();
+      // As if it had been on its way since before the mark; its hold is gone, so that nothing but the row shows it.
+      await setStatusOfDead('alive');
+      const late = await openCharge(dead, limits, 300n);
+      expect(await late.durable()).toBeUndefined();
+      await setStatusOfDead('dead');
+      await living.store.release(limits.tenantId, [late.held.holdId]);
+      fail();
+      await sweep();
+      expect(await statusOfCharge(living, late.held.holdId)).toBe('VOIDED');
+      jest.restoreAllMocks();
+      await another.sweep();
+      await sweeper.sweep();
+      expect(await statusOfDead()).toBe('dead');
+      await sweep();
+      expect(await statusOfDead()).toBe('swept');
+    });
   });
 });
