@@ -89,7 +89,8 @@ export class DeadCharges {
   async sweep(task: SweepTask): Promise<Swept> {
     const pass: Pass = { ...task, refused: new Set(), voided: new Set(), orphaned: new Set(), finished: 0 };
     await this.voidRows(pass);
-    const sawHolds = this.connection.isReady;
+    // A demoted server's holds are nobody's: only the current one's must go.
+    const sawHolds = this.connection.isReady && !this.epochs.isDemoted;
     if (sawHolds) {
       for (const tenantId of await this.tenantsOf(pass)) await this.endHoldsOf(pass, tenantId);
     }
