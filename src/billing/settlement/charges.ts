@@ -14,6 +14,7 @@ import {
 } from '../../quota/quota-store.port';
 import type { FrozenCharge, SettledCharge, Settlement, VoidReason } from '../charge';
 import { admitRow, type EndFields, settleFields, voidFields } from '../writer/charge-rows';
+import { retryPauseMs } from '../writer/retry-pause';
 import { isRefusedData } from '../writer/write-halving';
 import { ChargeWriter, type Ending, type EndResult, type PendingAdmission } from '../writer/charge-writer';
 import { LedgerService } from '../ledger/ledger.service';
@@ -25,8 +26,6 @@ const CORRECTION_NAMESPACE = '6f1c2a9e-6b5d-4a57-9a0e-0d7f0e9a4b11';
 /** After an unanswered reserve, when whatever it may have left behind is released once more. */
 const SECOND_RELEASE_MS = 5_000;
 const WRITES_STOP_AFTER_MS = 10_000;
-const FIRST_PAUSE_MS = 20;
-const MAX_PAUSE_MS = 1_000;
 /** For refunds under way and the projection; what it misses after this, the sweeper of another process tells it. */
 const TELLING_STOPS_AFTER_MS = 2_000;
 
@@ -190,7 +189,7 @@ export class Charges implements BeforeApplicationShutdown {
         }
         if (attempt === 0) this.logger.warn(`a refund is tried again: ${String(error)}`);
       }
-      await pause(Math.min(FIRST_PAUSE_MS * 2 ** attempt, MAX_PAUSE_MS));
+      await pause(retryPauseMs(attempt));
     }
   }
 

@@ -85,7 +85,7 @@ export class ForwardLane<T> {
       batch,
       write: (items) => write(items, false),
       refused,
-      contended: (items) => {
+      putAside: (items) => {
         this.putAside(items);
       },
       signal,

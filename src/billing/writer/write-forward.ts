@@ -1,7 +1,9 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { LoggerService } from '@nestjs/common';
 import { isContention, saysAway, sqlStateOf } from '../../platform/database/sql-state';
+import { retryPauseMs } from './retry-pause';
 import { isRefusedData, writeHalving } from './write-halving';
+import { messageOf } from '../../kernel/error-message';
 
 export interface ForwardWrite<T> {
   readonly batch: readonly T[];
@@ -10,24 +12,22 @@ export interface ForwardWrite<T> {
   /** The one item Postgres will never take, or that was still unwritten when the process had to stop. */
   readonly refused: (item: T, error: unknown) => void;
   /** Takes over items that others must not wait for; absent: they are tried again like any other. */
-  readonly contended?: (items: readonly T[]) => void;
+  readonly putAside?: (items: readonly T[]) => void;
   readonly signal: AbortSignal;
   readonly log: AwayLog;
 }
 
 /** So often an error that Postgres answers may be of the moment; after that it is taken for one of the batch. */
 const ANSWERED_ATTEMPTS = 3;
-const FIRST_PAUSE_MS = 20;
-const MAX_PAUSE_MS = 1_000;
 
 /**
  * Writes a batch until it stands, or until nothing of it is left to this call. Never rejects. By what Postgres says:
  *
  * - 22, 23 (bad data, violated constraint): the batch is halved until the bad item stands alone, which is refused;
- * - 55P03 (lock timeout), 40P01, 40001: handed to `contended`, where there is one;
+ * - 55P03 (lock timeout), 40P01, 40001: handed to `putAside`, where there is one;
  * - away, restarting (08, 53, 57), answer lost: tried again, with growing pauses, until it stands or `signal` aborts;
  * - any other error that Postgres answered (no right, a limit, an internal error) may come from one item: tried again like
- *   that, but handed to `contended` after a few attempts, so that the items of others do not wait for it.
+ *   that, but handed to `putAside` after a few attempts, so that the items of others do not wait for it.
  */
 export function writeForward<T>(task: ForwardWrite<T>): Promise<void> {
   return writeHalving(task.batch, (items) => writeUntilTaken(task, items), task.refused);
@@ -43,8 +43,8 @@ async function writeUntilTaken<T>(task: ForwardWrite<T>, items: readonly T[]): P
     } catch (error) {
       if (isRefusedData(error)) throw error;
       const isOfBatch = isContention(error) || (isAnswered(error) && attempt + 1 >= ANSWERED_ATTEMPTS);
-      if (isOfBatch && task.contended) {
-        task.contended(items);
+      if (isOfBatch && task.putAside) {
+        task.putAside(items);
         return;
       }
       if (!isAnswered(error)) {
@@ -56,9 +56,7 @@ async function writeUntilTaken<T>(task: ForwardWrite<T>, items: readonly T[]): P
       }
     }
     // An abort ends the pause: there is one more attempt.
-    await pause(Math.min(FIRST_PAUSE_MS * 2 ** attempt, MAX_PAUSE_MS), undefined, { signal: task.signal }).catch(
-      () => undefined,
-    );
+    await pause(retryPauseMs(attempt), undefined, { signal: task.signal }).catch(() => undefined);
   }
 }
 
@@ -76,7 +74,7 @@ export class AwayLog {
   away(error: unknown): void {
     if (this.isAway) return;
     this.isAway = true;
-    this.logger.warn(`Postgres does not take writes: ${error instanceof Error ? error.message : String(error)}`);
+    this.logger.warn(`Postgres does not take writes: ${messageOf(error)}`);
   }
 
   /** Said for each batch that stands alone with its error: somebody has to look at it. */
