@@ -117,9 +117,7 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   async payOnTheWayOut(): Promise<boolean> {
     this.stopping.abort();
     await this.paying;
-    await this.payOnce().catch((error: unknown) => {
-      this.logger.warn(`the current Redis server lacks endings, and the epoch was not raised: ${String(error)}`);
-    });
+    await this.payOnce();
     return this.owed === undefined;
   }
 
@@ -334,18 +332,20 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
     while (this.owed !== undefined) {
       await pause(RAISE_TOGETHER_MS, undefined, { signal: this.stopping.signal }).catch(() => undefined);
       if (this.stopping.signal.aborted) return;
-      await this.payOnce().catch((error: unknown) => {
-        this.logger.warn(`the current Redis server lacks endings, and the epoch was not raised: ${String(error)}`);
-      });
+      await this.payOnce();
     }
   }
 
-  /** A raise by anybody else since does as well: everything owed was committed before it. */
+  /** A raise by anybody else since does as well: everything owed was committed before it. Never rejects. */
   private async payOnce(): Promise<void> {
     const { owed } = this;
     if (owed === undefined) return;
-    await this.raiseBeyond(owed, 'a server that was demoted has taken endings that the current one lacks');
-    if (this.owed === owed) this.owed = undefined;
+    try {
+      await this.raiseBeyond(owed, 'a server that was demoted has taken endings that the current one lacks');
+      if (this.owed === owed) this.owed = undefined;
+    } catch (error) {
+      this.logger.warn(`the current Redis server lacks endings, and the epoch was not raised: ${String(error)}`);
+    }
   }
 }
 
