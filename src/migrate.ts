@@ -1,6 +1,7 @@
 import 'reflect-metadata';
 import { loadDatabaseUrl } from './platform/config/load-settings';
 import { runMigrations } from './platform/database/migrate';
+import { messageOf } from './kernel/error-message';
 
 /** `node dist/src/migrate.js`: brings the schema of DATABASE_URL up to date and ends. */
 async function main(): Promise<void> {
@@ -9,6 +10,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`Tollgate could not migrate: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`Tollgate could not migrate: ${messageOf(error)}\n`);
   process.exitCode = 1;
 });

@@ -16,6 +16,7 @@ import { ProcessIdentity } from '../platform/process/process-identity';
 import { DeadCharges, type Swept } from './dead-charges';
 import { DeadProcesses } from './dead-processes';
 import { asLeader } from './leader';
+import { messageOf } from '../kernel/error-message';
 
 interface ProcessRow {
   readonly id: string;
@@ -109,7 +110,7 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
       return rows.filter((row) => (row.status === 'dead' ? this.isDue(row, nowMs) : silent.has(row.id)));
     } catch (error) {
       this.watch.interrupt();
-      if (!this.isBlind) this.logger.warn(`the beats cannot be seen: ${textOf(error)}`);
+      if (!this.isBlind) this.logger.warn(`the beats cannot be seen: ${messageOf(error)}`);
       this.isBlind = true;
       return [];
     }
@@ -134,7 +135,7 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
         for (const { process, swept } of seen) await this.tried(process, () => this.conclude(process, swept));
       });
     } catch (error) {
-      this.logger.warn(`the sweeper could not finish: ${textOf(error)}`);
+      this.logger.warn(`the sweeper could not finish: ${messageOf(error)}`);
     }
   }
 
@@ -142,7 +143,7 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
     try {
       return await work();
     } catch (error) {
-      this.logger.warn(`process ${process.id} could not be swept: ${textOf(error)}`);
+      this.logger.warn(`process ${process.id} could not be swept: ${messageOf(error)}`);
       return undefined;
     }
   }
@@ -174,7 +175,7 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
       });
     } catch (error) {
       await this.restartQuiet({ id, beat }).catch((failure: unknown) => {
-        this.logger.warn(`the beat of process ${id} could not be raised: ${textOf(failure)}`);
+        this.logger.warn(`the beat of process ${id} could not be raised: ${messageOf(failure)}`);
       });
       throw error;
     }
@@ -232,8 +233,4 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
 
 function endedBy({ voided, orphaned, finished }: Swept): number {
   return voided + orphaned + finished;
-}
-
-function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

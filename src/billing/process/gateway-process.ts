@@ -8,6 +8,7 @@ import { PG_POOL } from '../../platform/database/pg-pool';
 import { ProcessIdentity } from '../../platform/process/process-identity';
 import { EpochAuthority } from '../../quota/epoch-authority';
 import { Charges } from '../settlement/charges';
+import { messageOf } from '../../kernel/error-message';
 
 /** A call opens its charge within this time of being given its trace id. */
 const OPENS_WITHIN_MS = 60_000;
@@ -88,7 +89,7 @@ export class GatewayProcess implements OnApplicationShutdown {
       );
       if (rows[0]?.status !== 'alive') this.die();
     } catch (error) {
-      this.logger.warn(`a beat was not written: ${error instanceof Error ? error.message : String(error)}`);
+      this.logger.warn(`a beat was not written: ${messageOf(error)}`);
     }
   }
 

@@ -6,6 +6,7 @@ import { retryTransaction } from '../../platform/database/with-transaction';
 import { Metrics } from '../../platform/metrics/metrics';
 import { BatchLane } from '../writer/batch-lane';
 import { isRefusedData, writeHalving } from '../writer/write-halving';
+import { messageOf } from '../../kernel/error-message';
 
 /** One row of request_log; ids and codes only, never a prompt or an answer. Times are integer milliseconds. */
 export interface RequestLogRow {
@@ -103,7 +104,7 @@ export class RequestLogWriter implements BeforeApplicationShutdown {
       if (isRefusedData(error)) throw error;
       this.metrics.requestLogDropped.inc(rows.length);
       if (!this.isFailing) {
-        this.logger.warn(`request log rows are dropped: ${error instanceof Error ? error.message : String(error)}`);
+        this.logger.warn(`request log rows are dropped: ${messageOf(error)}`);
       }
       this.isFailing = true;
     }

@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import { QUOTA_STORE, type PostedBalance, type QuotaStore } from '../../quota/quota-store.port';
+import { messageOf } from '../../kernel/error-message';
 
 /** What one tenant's projection has not been told yet. A set: a hold released twice while it waits is one release. */
 interface TenantWork {
@@ -132,7 +133,7 @@ export class ProjectionQueue {
     for (const holdId of work.released) waiting.released.add(holdId);
     if (work.posted) waiting.posted = newer(waiting.posted, work.posted);
     if (!this.isBehind) {
-      this.logger.warn(`the projection is behind: ${error instanceof Error ? error.message : String(error)}`);
+      this.logger.warn(`the projection is behind: ${messageOf(error)}`);
     }
     this.isBehind = true;
     if (this.isPausing) return;

@@ -3,6 +3,7 @@ import { Client } from 'pg';
 import { CLOCK, type Clock } from '../../kernel/clock';
 import { newId } from '../../kernel/ids';
 import { DATABASE_ACCESS, pgConnection, type DatabaseAccess } from './pg-connection';
+import { messageOf } from '../../kernel/error-message';
 
 /** A cache that lives by the feed. Both are called synchronously and must not throw. */
 export interface ChangeListener {
@@ -207,5 +208,5 @@ export class ChangeFeed implements OnModuleInit, OnApplicationShutdown {
 
 function reasonOf(error: unknown): string {
   if (error instanceof AggregateError) return error.errors.map(reasonOf).join(', ');
-  return error instanceof Error ? error.message : String(error);
+  return messageOf(error);
 }

@@ -9,6 +9,7 @@ import { freePort } from './free-port';
 import { identify, stopByRecord, stopOrphan, worksInFolder } from './process-identity';
 import { lastLines, type ServerProcess, startServerProcess } from './server-process';
 import { makePrivateFolder, type ServerUser } from './server-user';
+import { messageOf } from '../../kernel/error-message';
 
 export interface EmbeddedPostgresOptions {
   /** Holds the cluster, its password and its pid file; kept over restarts. */
@@ -122,7 +123,7 @@ async function ensureCluster(options: EmbeddedPostgresOptions, cluster: string):
     );
   } catch (error) {
     rmSync(cluster, { recursive: true, force: true });
-    throw new Error(`initdb failed: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+    throw new Error(`initdb failed: ${messageOf(error)}`, { cause: error });
   } finally {
     rmSync(handedOver, { force: true });
   }

@@ -12,6 +12,7 @@ import { postgresBinaries } from './postgres-binaries';
 import { findRedisBinary } from './redis-binary';
 import type { ServerProcess } from './server-process';
 import { StopRequest } from './stop-request';
+import { messageOf } from '../../kernel/error-message';
 
 const POSTGRES_PORT = 54_320;
 const REDIS_PORT = 63_790;
@@ -147,7 +148,7 @@ class Launcher {
       if (part.process.hasEnded()) continue;
       say(`stopping ${part.name}…`);
       await part.stop().catch((error: unknown) => {
-        say(error instanceof Error ? error.message : String(error));
+        say(messageOf(error));
       });
     }
   }
@@ -192,6 +193,6 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
-  process.stderr.write(`tollgate: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`tollgate: ${messageOf(error)}\n`);
   process.exitCode = 1;
 });

@@ -5,6 +5,7 @@ import { Injectable, Logger, type OnApplicationBootstrap, type OnApplicationShut
 import { BootError } from '../config/boot-error';
 import { Settings } from '../config/settings';
 import { Metrics } from './metrics';
+import { messageOf } from '../../kernel/error-message';
 
 /** `/metrics` on METRICS_PORT, without a token: that port is for the network of the operators. */
 @Injectable()
@@ -30,7 +31,7 @@ export class MetricsServer implements OnApplicationBootstrap, OnApplicationShutd
     try {
       await once(server, 'listening');
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       throw new BootError(`METRICS_PORT: cannot listen on port ${metricsPort}: ${reason}`, { cause: error });
     }
     server.on('error', (error) => {

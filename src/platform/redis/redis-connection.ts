@@ -1,6 +1,7 @@
 import { Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import { Redis } from 'ioredis';
 import { Settings } from '../config/settings';
+import { messageOf } from '../../kernel/error-message';
 
 export interface RedisServer {
   /** host:port as this process reaches it; two addresses may lead to one server. */
@@ -143,7 +144,7 @@ export class RedisConnection implements OnApplicationShutdown {
     } catch (error) {
       if (generation !== this.generation) return;
       if (error instanceof ServerRefused) this.complain(error.message, error.detail);
-      else this.complain(UNCHECKED, error instanceof Error ? error.message : String(error));
+      else this.complain(UNCHECKED, messageOf(error));
       // Anew, not only asked again: the address may lead to another server by then.
       setTimeout(() => {
         if (generation === this.generation) this.client.disconnect(true);
