@@ -3,50 +3,35 @@ import { nanoUsd } from '../../src/kernel/money';
 import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
 import { QuotaUnavailableError, type TenantLimits } from '../../src/quota/quota-store.port';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
-import {
-  adjust,
-  createTenant,
-  type MoneyProcess,
-  openCharge,
-  outputOf,
-  reserve,
-  startMoneyProcess,
-} from '../support/money-harness';
-import { createTestDatabase, type TestDatabase } from '../support/test-database';
-import { startTestRedis, type TestRedis } from '../support/test-redis';
+import { adjust, createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
 import {
   DEAD_AFTER_MS,
   idOf,
   ManualClock,
+  openSweepStage,
   statusOfCharge,
   statusOfProcess,
-  STILL,
   sweeperOf,
+  type SweepStage,
 } from './hold-sweeper-stage';
 
 describe('the hold sweeper, where a projection is damaged', () => {
-  let database: TestDatabase;
-  let redis: TestRedis;
+  let stage: SweepStage;
   let dead: MoneyProcess;
   let living: MoneyProcess;
-  let third: MoneyProcess | undefined;
   let sweeper: HoldSweeper;
   const clock = new ManualClock();
 
   beforeEach(async () => {
-    [database, redis] = await Promise.all([createTestDatabase(), startTestRedis()]);
-    const urls = { databaseUrl: database.url, redisUrl: redis.url, ...STILL };
-    dead = await startMoneyProcess(urls);
-    living = await startMoneyProcess(urls);
+    stage = await openSweepStage();
+    dead = await stage.start();
+    living = await stage.start();
     sweeper = sweeperOf(living, clock);
   });
 
   afterEach(async () => {
     jest.restoreAllMocks();
-    await Promise.all([dead.close(), living.close(), third?.close()]);
-    third = undefined;
-    await redis.stop();
-    await database.drop();
+    await stage.close();
   });
 
   async function sweep(): Promise<void> {
@@ -156,7 +141,7 @@ describe('the hold sweeper, where a projection is damaged', () => {
       ['where Redis is away', () => jest.spyOn(living.redis, 'isReady', 'get').mockReturnValue(false)],
     ])('%s', async (_where, fail) => {
       const limits = await createTenant(dead, nanoUsd(1_000n));
-      third = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, ...STILL });
+      const third = await stage.start();
       const another = sweeperOf(third, clock);
       await sweep();
       await another.sweep();

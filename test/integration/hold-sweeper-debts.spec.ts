@@ -1,5 +1,4 @@
 import { Client } from 'pg';
-import { Invariants } from '../../src/billing/invariants/invariants.service';
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { ChargeWriter } from '../../src/billing/writer/charge-writer';
 import { nanoUsd } from '../../src/kernel/money';
@@ -7,33 +6,24 @@ import { holdsKey } from '../../src/quota/quota-keys';
 import type { TenantLimits } from '../../src/quota/quota-store.port';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
 import { eventually } from '../support/eventually';
-import {
-  adjust,
-  createTenant,
-  type MoneyProcess,
-  openCharge,
-  outputOf,
-  reserve,
-  startMoneyProcess,
-} from '../support/money-harness';
-import { createTestDatabase, type TestDatabase } from '../support/test-database';
-import { startTestRedis, type TestRedis } from '../support/test-redis';
+import { adjust, createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
 import {
   DEAD_AFTER_MS,
+  expectInvariants,
   idOf,
   ManualClock,
+  openSweepStage,
   statusOfCharge,
   statusOfProcess,
-  STILL,
   sweeperOf,
+  type SweepStage,
 } from './hold-sweeper-stage';
 
 /** How long the sweeper under test waits for an ending: longer than the writer needs to find that a row is locked. */
 const PATIENCE_MS = 1_000;
 
 describe('what dead processes owe', () => {
-  let database: TestDatabase;
-  let redis: TestRedis;
+  let stage: SweepStage;
   let dead: MoneyProcess;
   let alsoDead: MoneyProcess;
   let living: MoneyProcess;
@@ -41,19 +31,16 @@ describe('what dead processes owe', () => {
   const clock = new ManualClock();
 
   beforeEach(async () => {
-    [database, redis] = await Promise.all([createTestDatabase(), startTestRedis()]);
-    const urls = { databaseUrl: database.url, redisUrl: redis.url, ...STILL };
-    dead = await startMoneyProcess(urls);
-    alsoDead = await startMoneyProcess(urls);
-    living = await startMoneyProcess(urls);
+    stage = await openSweepStage();
+    dead = await stage.start();
+    alsoDead = await stage.start();
+    living = await stage.start();
     sweeper = sweeperOf(living, clock, PATIENCE_MS);
   });
 
   afterEach(async () => {
     jest.restoreAllMocks();
-    await Promise.all([dead.close(), alsoDead.close(), living.close()]);
-    await redis.stop();
-    await database.drop();
+    await stage.close();
   });
 
   async function sweep(...processes: MoneyProcess[]): Promise<void> {
@@ -64,13 +51,8 @@ describe('what dead processes owe', () => {
     await sweeper.sweep();
   }
 
-  async function expectInvariants(): Promise<void> {
-    const results = await living.module.get(Invariants).check();
-    expect(results.filter(({ verdict }) => verdict !== 'holds')).toEqual([]);
-  }
-
   async function lockWallet(tenantId: string): Promise<() => Promise<void>> {
-    const locker = new Client({ connectionString: database.url });
+    const locker = new Client({ connectionString: stage.database.url });
     await locker.connect();
     await locker.query('begin');
     await locker.query(`select 1 from ledger_account where tenant_id = $1 and name = 'wallet' for update`, [tenantId]);
@@ -113,7 +95,7 @@ describe('what dead processes owe', () => {
     await sweep();
     await sweep();
     expect(await statusOfProcess(living, idOf(dead))).toBe('swept');
-    await expectInvariants();
+    await expectInvariants(living);
   }, 60_000);
 
   describe('an adjustment or a refund that was committed when its process died, before Redis heard of it,', () => {
@@ -156,7 +138,7 @@ describe('what dead processes owe', () => {
         description: 'test',
       });
       await sweep(dead);
-      await expectInvariants();
+      await expectInvariants(living);
       expect((await reserve(living, limits, 1_000n)).admitted).toBe(true);
     });
   });

@@ -1,4 +1,5 @@
 import { SchedulerRegistry } from '@nestjs/schedule';
+import { Invariants } from '../../src/billing/invariants/invariants.service';
 import type { FrozenCharge } from '../../src/billing/charge';
 import type { Clock } from '../../src/kernel/clock';
 import { newId } from '../../src/kernel/ids';
@@ -6,7 +7,9 @@ import { ProcessIdentity } from '../../src/platform/process/process-identity';
 import type { AdmittedHold } from '../../src/quota/quota-store.port';
 import { DeadCharges } from '../../src/sync/dead-charges';
 import { HoldSweeper } from '../../src/sync/hold-sweeper';
-import { type MoneyProcess, ONE_NANO_A_TOKEN } from '../support/money-harness';
+import { type MoneyProcess, ONE_NANO_A_TOKEN, startMoneyProcess } from '../support/money-harness';
+import { createTestDatabase, type TestDatabase } from '../support/test-database';
+import { startTestRedis } from '../support/test-redis';
 import { testSettings } from '../support/test-settings';
 
 /** Processes started with these write no beat and run no round by themselves: the test decides what happens when. */
@@ -44,6 +47,37 @@ export function sweeperOf({ module, pool }: MoneyProcess, clock: Clock, processB
     module.get(DeadCharges),
     testSettings({ processBeatMs, processDeadMs: DEAD_AFTER_MS }),
   );
+}
+
+export interface SweepStage {
+  readonly database: TestDatabase;
+  /** One more process that stands still; `close` ends it. */
+  start(): Promise<MoneyProcess>;
+  close(): Promise<void>;
+}
+
+/** Servers of a test's own, and processes on them. */
+export async function openSweepStage(): Promise<SweepStage> {
+  const [database, redis] = await Promise.all([createTestDatabase(), startTestRedis()]);
+  const started: MoneyProcess[] = [];
+  return {
+    database,
+    start: async () => {
+      const process = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, ...STILL });
+      started.push(process);
+      return process;
+    },
+    close: async () => {
+      await Promise.all(started.map((process) => process.close()));
+      await redis.stop();
+      await database.drop();
+    },
+  };
+}
+
+export async function expectInvariants(asked: MoneyProcess): Promise<void> {
+  const results = await asked.module.get(Invariants).check();
+  expect(results.filter(({ verdict }) => verdict !== 'holds')).toEqual([]);
 }
 
 export function idOf(process: MoneyProcess): string {

@@ -1,5 +1,4 @@
 import { Client } from 'pg';
-import { Invariants } from '../../src/billing/invariants/invariants.service';
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { ChargeWriter } from '../../src/billing/writer/charge-writer';
 import { floorOfTime } from '../../src/kernel/ids';
@@ -7,25 +6,18 @@ import { nanoUsd } from '../../src/kernel/money';
 import { holdsKey, quotaKey, tenantsOfProcessKey } from '../../src/quota/quota-keys';
 import { DeadCharges } from '../../src/sync/dead-charges';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
-import {
-  createTenant,
-  type MoneyProcess,
-  openCharge,
-  outputOf,
-  reserve,
-  startMoneyProcess,
-} from '../support/money-harness';
-import { createTestDatabase, type TestDatabase } from '../support/test-database';
-import { startTestRedis, type TestRedis } from '../support/test-redis';
+import { createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
 import {
   chargeOf,
   DEAD_AFTER_MS,
+  expectInvariants,
   idOf,
   ManualClock,
+  openSweepStage,
   statusOfCharge,
   statusOfProcess,
-  STILL,
   sweeperOf,
+  type SweepStage,
 } from './hold-sweeper-stage';
 
 /** Watermarks before and behind every row. */
@@ -33,26 +25,22 @@ const FIRST_ID = floorOfTime(0);
 const LAST_ID = 'ffffffff-ffff-ffff-ffff-ffffffffffff';
 
 describe('the hold sweeper', () => {
-  let database: TestDatabase;
-  let redis: TestRedis;
+  let stage: SweepStage;
   let dead: MoneyProcess;
   let living: MoneyProcess;
   let sweeper: HoldSweeper;
   const clock = new ManualClock();
 
   beforeEach(async () => {
-    [database, redis] = await Promise.all([createTestDatabase(), startTestRedis()]);
-    const urls = { databaseUrl: database.url, redisUrl: redis.url, ...STILL };
-    dead = await startMoneyProcess(urls);
-    living = await startMoneyProcess(urls);
+    stage = await openSweepStage();
+    dead = await stage.start();
+    living = await stage.start();
     sweeper = sweeperOf(living, clock);
   });
 
   afterEach(async () => {
     jest.restoreAllMocks();
-    await Promise.all([dead.close(), living.close()]);
-    await redis.stop();
-    await database.drop();
+    await stage.close();
   });
 
   const unhurried = { patienceMs: 60_000, signal: new AbortController().signal };
@@ -62,11 +50,6 @@ describe('the hold sweeper', () => {
     await living.pool.query(`update gateway_process set status = 'dead' where id = $1`, [idOf(dead)]);
     clock.pass(DEAD_AFTER_MS);
     await sweeper.sweep();
-  }
-
-  async function expectInvariants(): Promise<void> {
-    const results = await living.module.get(Invariants).check();
-    expect(results.filter(({ verdict }) => verdict !== 'holds')).toEqual([]);
   }
 
   it('voids what a dead process left open, and touches nothing of a living one', async () => {
@@ -80,7 +63,7 @@ describe('the hold sweeper', () => {
     expect(await living.redis.client.hget(quotaKey(limits.tenantId), 'held')).toBe('200');
     await alive.settle(outputOf(200));
     await living.module.get(ProjectionQueue).drain(2_000);
-    await expectInvariants();
+    await expectInvariants(living);
   });
 
   it('gives a hold without a row a VOIDED row first, so that a late insert collides', async () => {
@@ -90,7 +73,7 @@ describe('the hold sweeper', () => {
     await sweep();
     expect(await statusOfCharge(living, outcome.hold.holdId)).toBe('VOIDED');
     expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
-    await expectInvariants();
+    await expectInvariants(living);
   });
 
   it('finishes the projection of a charge that was committed but never applied', async () => {
@@ -108,7 +91,7 @@ describe('the hold sweeper', () => {
       '990',
       '2',
     ]);
-    await expectInvariants();
+    await expectInvariants(living);
   });
 
   it('a paused process that settles after it was swept is charged by a linked correction, once', async () => {
@@ -127,7 +110,7 @@ describe('the hold sweeper', () => {
       { type: 'correction', status: 'COMMITTED', amount_nano_usd: '120', reason_code: 'LATE_SETTLE' },
     ]);
     await dead.module.get(ProjectionQueue).drain(2_000);
-    await expectInvariants();
+    await expectInvariants(living);
   });
 
   it('two sweepers of one process at once end each charge once, and give each request back once', async () => {
@@ -136,7 +119,7 @@ describe('the hold sweeper', () => {
     const pending = await Promise.all(Array.from({ length: 40 }, () => openCharge(dead, limits, 100n)));
     await Promise.all([kept, ...pending].map((charge) => charge.durable()));
     for (let at = 0; at < 40; at += 1) await reserve(dead, limits, 100n);
-    const third = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, ...STILL });
+    const third = await stage.start();
     const passes = await Promise.all(
       [living, third].map((process) =>
         process.module.get(DeadCharges).sweep({ processId: idOf(dead), oldestOpenId: FIRST_ID, ...unhurried }),
@@ -153,8 +136,7 @@ describe('the hold sweeper', () => {
       { status: 'VOIDED', n: 80 },
     ]);
     expect(await living.redis.client.hmget(quotaKey(limits.tenantId), 'held', 'day_used')).toEqual(['100', '1']);
-    await expectInvariants();
-    await third.close();
+    await expectInvariants(living);
   });
 
   it('voids a PENDING row that the look at the rows has missed before it releases its hold', async () => {
@@ -188,7 +170,7 @@ describe('the hold sweeper', () => {
     expect(await living.redis.client.hmget(quotaKey(limits.tenantId), 'held', 'posted', 'version', 'day_used')).toEqual(
       ['0', '990', '2', '1'],
     );
-    await expectInvariants();
+    await expectInvariants(living);
   });
 
   it('releases what a rebuilt projection holds, though the announcement of its tenant is lost', async () => {
@@ -203,11 +185,10 @@ describe('the hold sweeper', () => {
     expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(1);
     isAway.mockRestore();
     // By another one: what the first sweeper remembers may have died with it.
-    const third = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, ...STILL });
+    const third = await stage.start();
     await sweeperOf(third, clock).sweep();
     expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
-    await expectInvariants();
-    await third.close();
+    await expectInvariants(living);
   });
 
   it('loses nothing where Redis fails in the middle: the next round finds what is left', async () => {
@@ -220,7 +201,7 @@ describe('the hold sweeper', () => {
     expect(await statusOfProcess(living, idOf(dead))).toBe('dead');
     await sweep();
     expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
-    await expectInvariants();
+    await expectInvariants(living);
   });
 
   it('a row that Postgres does not let end keeps its hold, and keeps nobody else from being ended', async () => {
@@ -229,7 +210,7 @@ describe('the hold sweeper', () => {
     await Promise.all([stuck.durable(), other.durable()]);
     const withoutRow = await reserve(dead, limits, 100n);
     if (!withoutRow.admitted) throw new Error('refused');
-    const owner = new Client({ connectionString: database.url });
+    const owner = new Client({ connectionString: stage.database.url });
     await owner.connect();
     await owner.query(`
       create function refuse_one() returns trigger language plpgsql as
@@ -244,11 +225,11 @@ describe('the hold sweeper', () => {
     expect(await Promise.all(statuses)).toEqual(['PENDING', 'VOIDED', 'VOIDED']);
     expect(await living.redis.client.hkeys(holdsKey(limits.tenantId))).toEqual([stuck.held.holdId]);
     expect(await statusOfProcess(living, idOf(dead))).toBe('dead');
-    await expectInvariants();
+    await expectInvariants(living);
     await owner.query(`drop trigger refuse_one on billing_transaction`);
     await owner.end();
     await sweep();
     expect(await statusOfCharge(living, stuck.held.holdId)).toBe('VOIDED');
-    await expectInvariants();
+    await expectInvariants(living);
   });
 });

@@ -93,6 +93,19 @@ describe('a Redis server that was demoted', () => {
     expect(results.filter(({ verdict }) => verdict !== 'holds')).toEqual([]);
   }
 
+  /** The second one is current, and the first, which has not heard of it, has told the old server what ended since. */
+  async function toldTheOldServer(): Promise<MoneyProcess> {
+    const open = await openCharge(first, limits, 600n);
+    expect(await open.durable()).toBeUndefined();
+    await silenceFeed();
+    const second = await startOn(servers[1], LIVING);
+    expect(await reserve(second, limits, 401n)).toMatchObject({ admitted: false });
+    await open.settle(outputOf(50));
+    await adjust(first, limits.tenantId, nanoUsd(-100n));
+    expect(await first.module.get(ProjectionQueue).drain(2_000)).toBe(true);
+    return second;
+  }
+
   describe('takes no ending from the current one', () => {
     it('where a process has heard of a new epoch and not yet read whose it is', async () => {
       const open = await openCharge(first, limits, 600n);
@@ -136,13 +149,7 @@ describe('a Redis server that was demoted', () => {
     }, 60_000);
 
     it('where the process that told it leaves before it could raise the epoch: it has not ended then', async () => {
-      const open = await openCharge(first, limits, 600n);
-      expect(await open.durable()).toBeUndefined();
-      await silenceFeed();
-      const second = await startOn(servers[1], LIVING);
-      expect(await reserve(second, limits, 401n)).toMatchObject({ admitted: false });
-      await open.settle(outputOf(50));
-      expect(await first.module.get(ProjectionQueue).drain(2_000)).toBe(true);
+      await toldTheOldServer();
       const onlooker = new Client({ connectionString: database.url });
       await onlooker.connect();
       await onlooker.query('begin');
@@ -157,14 +164,7 @@ describe('a Redis server that was demoted', () => {
     }, 60_000);
 
     it('where the process that told it lost it, and follows to the current one', async () => {
-      const open = await openCharge(first, limits, 600n);
-      expect(await open.durable()).toBeUndefined();
-      await silenceFeed();
-      const second = await startOn(servers[1], LIVING);
-      expect(await reserve(second, limits, 401n)).toMatchObject({ admitted: false });
-      await open.settle(outputOf(50));
-      await adjust(first, limits.tenantId, nanoUsd(-100n));
-      expect(await first.module.get(ProjectionQueue).drain(2_000)).toBe(true);
+      const second = await toldTheOldServer();
 
       const before = await epoch();
       first.redis.client.options.port = servers[1].port;
@@ -177,14 +177,7 @@ describe('a Redis server that was demoted', () => {
     }, 60_000);
 
     it('where the process that told it ends before it has raised the epoch', async () => {
-      const open = await openCharge(first, limits, 600n);
-      expect(await open.durable()).toBeUndefined();
-      await silenceFeed();
-      const second = await startOn(servers[1], LIVING);
-      expect(await reserve(second, limits, 401n)).toMatchObject({ admitted: false });
-      await open.settle(outputOf(50));
-      await adjust(first, limits.tenantId, nanoUsd(-100n));
-      expect(await first.module.get(ProjectionQueue).drain(2_000)).toBe(true);
+      const second = await toldTheOldServer();
       await first.module.get(EpochAuthority).refresh();
       await stop(first);
       await second.module.get(EpochAuthority).refresh();
