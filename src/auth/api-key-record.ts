@@ -1,5 +1,6 @@
 import { type Refusal, refuse } from '../kernel/errors';
 import { nanoUsd } from '../kernel/money';
+import { NO_LIMITS } from '../quota/scopes/caller-limits';
 import type { Principal, UnknownPricePolicy } from './principal';
 import type { TenantStatus } from './tenant.entity';
 
@@ -58,6 +59,7 @@ function principalOf(row: ApiKeyRow): Principal {
       tenantId: row.tenant_id,
       timezone: row.timezone,
       creditLimit: nanoUsd(row.credit_limit_nano_usd),
+      ...NO_LIMITS,
       dailyQuota: row.daily_quota === null ? null : Number(row.daily_quota),
       monthlyQuota: row.monthly_quota === null ? null : Number(row.monthly_quota),
     },

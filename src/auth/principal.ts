@@ -1,4 +1,4 @@
-import type { TenantLimits } from '../quota/quota-store.port';
+import type { CallerLimits } from '../quota/scopes/caller-limits';
 
 /** What a tenant's calls to a model without a price do: refused, or served free. */
 export type UnknownPricePolicy = 'reject' | 'free';
@@ -10,6 +10,6 @@ export interface Principal {
   readonly apiKeyName: string;
   /** Models this key may ask for; null is every model. */
   readonly allowedModels: ReadonlySet<string> | null;
-  readonly limits: TenantLimits;
+  readonly limits: CallerLimits;
   readonly unknownPricePolicy: UnknownPricePolicy;
 }

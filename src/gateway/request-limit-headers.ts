@@ -1,8 +1,9 @@
 import type { CalendarWindow } from '../kernel/windows';
-import type { AdmittedHold, TenantLimits } from '../quota/quota-store.port';
+import type { AdmittedHold } from '../quota/quota-store.port';
+import type { CallerLimits } from '../quota/scopes/caller-limits';
 
 type CountedHold = Pick<AdmittedHold, 'usedToday' | 'usedThisMonth' | 'dayWindow' | 'monthWindow'>;
-type RequestQuotas = Pick<TenantLimits, 'dailyQuota' | 'monthlyQuota'>;
+type RequestQuotas = Pick<CallerLimits, 'dailyQuota' | 'monthlyQuota'>;
 
 interface Binding {
   readonly limit: number;

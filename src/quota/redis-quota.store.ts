@@ -8,14 +8,8 @@ import { BEGINS_WITHIN_MS, RedisConnection, type RedisServer } from '../platform
 import { ScriptRegistry, type ScriptReply } from '../platform/redis/script-registry';
 import { EpochAuthority } from './epoch-authority';
 import { holdsKey, quotaKey, tenantsOfProcessKey } from './quota-keys';
-import {
-  type HoldRequest,
-  type PostedBalance,
-  QuotaUnavailableError,
-  type QuotaStore,
-  type ReserveOutcome,
-  type TenantLimits,
-} from './quota-store.port';
+import { type HoldRequest, type PostedBalance, QuotaUnavailableError, type QuotaStore, type ReserveOutcome } from './quota-store.port';
+import type { CallerLimits } from './scopes/caller-limits';
 import { TenantWindows, type WindowPair } from './tenant-windows';
 import { UntoldEndings } from './untold-endings';
 import { TenantWarmUp } from './warm-up/tenant-warm-up';
@@ -172,7 +166,7 @@ export class RedisQuotaStore implements QuotaStore {
   }
 
   /** The hash carries another epoch than ours: it is old and must be rebuilt, or we are behind and must catch up. */
-  private async followEpoch(limits: TenantLimits, ours: bigint, found: bigint): Promise<void> {
+  private async followEpoch(limits: CallerLimits, ours: bigint, found: bigint): Promise<void> {
     if (found > ours) {
       if ((await this.refresh()) < found) await this.raiseBeyondLost(found);
       return;

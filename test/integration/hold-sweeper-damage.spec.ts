@@ -1,7 +1,8 @@
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { nanoUsd } from '../../src/kernel/money';
 import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
-import { QuotaUnavailableError, type TenantLimits } from '../../src/quota/quota-store.port';
+import { QuotaUnavailableError } from '../../src/quota/quota-store.port';
+import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
 import { adjust, createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
 import {
@@ -49,7 +50,7 @@ describe('the hold sweeper, where a projection is damaged', () => {
   const statusOfDead = (): Promise<string | undefined> => statusOfProcess(living, idOf(dead));
 
   /** A hold whose charge has ended in the ledger, by a process that died before Redis heard of it. */
-  async function untold(limits: TenantLimits, ending: 'COMMITTED' | 'VOIDED'): Promise<string> {
+  async function untold(limits: CallerLimits, ending: 'COMMITTED' | 'VOIDED'): Promise<string> {
     const charge = await openCharge(dead, limits, 300n);
     await charge.durable();
     const queue = dead.module.get(ProjectionQueue);

@@ -3,7 +3,7 @@ import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { ChargeWriter } from '../../src/billing/writer/charge-writer';
 import { nanoUsd } from '../../src/kernel/money';
 import { holdsKey } from '../../src/quota/quota-keys';
-import type { TenantLimits } from '../../src/quota/quota-store.port';
+import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
 import { eventually } from '../support/eventually';
 import { adjust, createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
@@ -62,7 +62,7 @@ describe('what dead processes owe', () => {
     };
   }
 
-  const openHolds = ({ tenantId }: TenantLimits): Promise<number> => living.redis.client.hlen(holdsKey(tenantId));
+  const openHolds = ({ tenantId }: CallerLimits): Promise<number> => living.redis.client.hlen(holdsKey(tenantId));
 
   it('is ended for everybody but the tenant whose wallet is locked, whose turn comes when it is not', async () => {
     const [locked, other] = [await createTenant(dead, nanoUsd(1_000n)), await createTenant(dead, nanoUsd(1_000n))];

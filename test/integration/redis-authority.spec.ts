@@ -3,7 +3,8 @@ import type { OpenCharge } from '../../src/billing/settlement/charges';
 import { Invariants } from '../../src/billing/invariants/invariants.service';
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { nanoUsd } from '../../src/kernel/money';
-import { QuotaUnavailableError, type TenantLimits } from '../../src/quota/quota-store.port';
+import { QuotaUnavailableError } from '../../src/quota/quota-store.port';
+import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import { eventually } from '../support/eventually';
 import {
   createTenant,
@@ -47,7 +48,7 @@ describe('two Redis servers', () => {
   }
 
   /** The charge where it was admitted and its PENDING row stands; undefined where the call was turned away. */
-  async function admit(process: MoneyProcess, limits: TenantLimits, amount: bigint): Promise<OpenCharge | undefined> {
+  async function admit(process: MoneyProcess, limits: CallerLimits, amount: bigint): Promise<OpenCharge | undefined> {
     try {
       const charge = await openCharge(process, limits, amount);
       if ((await charge.durable()) === undefined) return charge;

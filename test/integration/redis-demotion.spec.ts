@@ -6,7 +6,7 @@ import type { Settings } from '../../src/platform/config/settings';
 import { ProcessIdentity } from '../../src/platform/process/process-identity';
 import { EpochAuthority } from '../../src/quota/epoch-authority';
 import { holdsKey } from '../../src/quota/quota-keys';
-import type { TenantLimits } from '../../src/quota/quota-store.port';
+import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import { eventually } from '../support/eventually';
 import {
   adjust,
@@ -27,7 +27,7 @@ describe('a Redis server that was demoted', () => {
   let database: TestDatabase;
   let servers: readonly [TestRedis, TestRedis];
   let first: MoneyProcess;
-  let limits: TenantLimits;
+  let limits: CallerLimits;
   const started: MoneyProcess[] = [];
 
   beforeEach(async () => {

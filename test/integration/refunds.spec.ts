@@ -1,7 +1,7 @@
 import { LedgerService } from '../../src/billing/ledger/ledger.service';
 import { Invariants } from '../../src/billing/invariants/invariants.service';
 import { nanoUsd } from '../../src/kernel/money';
-import type { TenantLimits } from '../../src/quota/quota-store.port';
+import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import { createTenant, type MoneyProcess, openCharge, outputOf, startMoneyProcess } from '../support/money-harness';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis, type TestRedis } from '../support/test-redis';
@@ -24,17 +24,17 @@ describe('a refund of a charge', () => {
     await database.drop();
   });
 
-  async function charged(limits: TenantLimits, hold: bigint, tokens: number): Promise<string> {
+  async function charged(limits: CallerLimits, hold: bigint, tokens: number): Promise<string> {
     const charge = await openCharge(money, limits, hold);
     await charge.settle(outputOf(tokens));
     return charge.held.holdId;
   }
 
-  function refundOf(limits: TenantLimits, chargeId: string): Parameters<LedgerService['refund']>[0] {
+  function refundOf(limits: CallerLimits, chargeId: string): Parameters<LedgerService['refund']>[0] {
     return { tenantId: limits.tenantId, chargeId, reasonCode: 'TEST_REFUND', description: 'test' };
   }
 
-  async function balances(limits: TenantLimits): Promise<Record<string, string>> {
+  async function balances(limits: CallerLimits): Promise<Record<string, string>> {
     const { rows } = await money.pool.query<{ name: string; posted_nano_usd: string }>(
       `select name, posted_nano_usd from ledger_account where tenant_id = $1`,
       [limits.tenantId],

@@ -6,7 +6,8 @@ import { nanoUsd } from '../../src/kernel/money';
 import { ScriptRegistry } from '../../src/platform/redis/script-registry';
 import { EpochAuthority } from '../../src/quota/epoch-authority';
 import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
-import { QuotaUnavailableError, type ReserveOutcome, type TenantLimits } from '../../src/quota/quota-store.port';
+import { QuotaUnavailableError, type ReserveOutcome } from '../../src/quota/quota-store.port';
+import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import { TenantWarmUp } from '../../src/quota/warm-up/tenant-warm-up';
 import { eventually } from '../support/eventually';
 import { createTenant, type MoneyProcess, openCharge, reserve, startMoneyProcess } from '../support/money-harness';
@@ -58,7 +59,7 @@ describe('loading a tenant into Redis', () => {
   }
 
   /** What the ledger does without telling Redis. */
-  async function post(limits: TenantLimits, posted: bigint): Promise<void> {
+  async function post(limits: CallerLimits, posted: bigint): Promise<void> {
     await operator.query(
       `update ledger_account set posted_nano_usd = $2, version = version + 1 where tenant_id = $1 and name = 'wallet'`,
       [limits.tenantId, posted.toString()],
@@ -112,7 +113,7 @@ describe('loading a tenant into Redis', () => {
   });
 
   /** quota_install as a process sends it that has died since; its transaction is gone, the call arrives all the same. */
-  async function installLate(limits: TenantLimits, posted: bigint): Promise<void> {
+  async function installLate(limits: CallerLimits, posted: bigint): Promise<void> {
     const { tenantId } = limits;
     const far = String(Date.now() + 60_000);
     const reply = await money.module.get(ScriptRegistry).bind('quota_install')(

@@ -4,7 +4,7 @@ import { ChargeWriter } from '../../src/billing/writer/charge-writer';
 import { nanoUsd } from '../../src/kernel/money';
 import { EpochAuthority } from '../../src/quota/epoch-authority';
 import { holdsKey } from '../../src/quota/quota-keys';
-import type { TenantLimits } from '../../src/quota/quota-store.port';
+import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import { eventually } from '../support/eventually';
 import { createTenant, type MoneyProcess, openCharge, outputOf, startMoneyProcess } from '../support/money-harness';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy';
@@ -19,7 +19,7 @@ describe('a charge whose caller cannot wait longer', () => {
   let redis: TestRedis;
   let wire: TcpProxy;
   let money: MoneyProcess;
-  let limits: TenantLimits;
+  let limits: CallerLimits;
   /** Reaches Postgres over a whole wire. */
   let onlooker: Pool;
 

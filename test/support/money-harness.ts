@@ -13,7 +13,8 @@ import { SettingsModule } from '../../src/platform/config/settings.module';
 import { PG_POOL } from '../../src/platform/database/pg-pool';
 import { MetricsModule } from '../../src/platform/metrics/metrics.module';
 import { RedisConnection } from '../../src/platform/redis/redis-connection';
-import { QUOTA_STORE, type QuotaStore, type ReserveOutcome, type TenantLimits } from '../../src/quota/quota-store.port';
+import { QUOTA_STORE, type QuotaStore, type ReserveOutcome } from '../../src/quota/quota-store.port';
+import { type CallerLimits, NO_LIMITS } from '../../src/quota/scopes/caller-limits';
 import { SyncModule } from '../../src/sync/sync.module';
 import { testSettings } from './test-settings';
 
@@ -47,21 +48,20 @@ export async function startMoneyProcess(overrides: Partial<Settings>): Promise<M
 }
 
 export interface TestTenant {
-  readonly limits: TenantLimits;
+  readonly limits: CallerLimits;
 }
 
 /** A tenant with its accounts and a posted balance, straight in the database and the ledger. */
 export async function createTenant(
   process: MoneyProcess,
   balance: NanoUsd,
-  overrides: Partial<Omit<TenantLimits, 'tenantId'>> = {},
-): Promise<TenantLimits> {
-  const limits: TenantLimits = {
+  overrides: Partial<Omit<CallerLimits, 'tenantId'>> = {},
+): Promise<CallerLimits> {
+  const limits: CallerLimits = {
     tenantId: newId(),
     timezone: 'UTC',
     creditLimit: ZERO_NANO_USD,
-    dailyQuota: null,
-    monthlyQuota: null,
+    ...NO_LIMITS,
     ...overrides,
   };
   await process.pool.query(`insert into tenant (id, name, timezone) values ($1, 'test', $2)`, [
@@ -104,14 +104,14 @@ export const ONE_NANO_A_TOKEN: FrozenPrice = {
   multiplierMillionths: 1_000_000n,
 };
 
-export function reserve(process: MoneyProcess, limits: TenantLimits, amount: bigint): Promise<ReserveOutcome> {
+export function reserve(process: MoneyProcess, limits: CallerLimits, amount: bigint): Promise<ReserveOutcome> {
   return process.store.reserve({ holdId: newId(), limits, amount: nanoUsd(amount) });
 }
 
 /** Reserves and opens a charge; throws where the reservation is refused. */
 export async function openCharge(
   process: MoneyProcess,
-  limits: TenantLimits,
+  limits: CallerLimits,
   amount: bigint,
   isStream = true,
 ): Promise<OpenCharge> {

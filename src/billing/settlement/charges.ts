@@ -5,13 +5,8 @@ import { refuse, type Refusal, RefusalError } from '../../kernel/errors';
 import { Settings } from '../../platform/config/settings';
 import { Metrics } from '../../platform/metrics/metrics';
 import { ProcessIdentity } from '../../platform/process/process-identity';
-import {
-  type AdmittedHold,
-  QUOTA_STORE,
-  type QuotaStore,
-  QuotaUnavailableError,
-  type TenantLimits,
-} from '../../quota/quota-store.port';
+import { type AdmittedHold, QUOTA_STORE, type QuotaStore, QuotaUnavailableError } from '../../quota/quota-store.port';
+import type { CallerLimits } from '../../quota/scopes/caller-limits';
 import type { FrozenCharge, SettledCharge, Settlement, VoidReason } from '../charge';
 import { admitRow, type EndFields, settleFields, voidFields } from '../writer/charge-rows';
 import { retryPauseMs } from '../writer/retry-pause';
@@ -86,7 +81,7 @@ export class Charges implements BeforeApplicationShutdown {
   }
 
   /** Takes over an admitted hold: its PENDING row is on its way when this returns. A refusal has released the hold. */
-  begin(frozen: FrozenCharge, limits: TenantLimits): OpenCharge | Refusal {
+  begin(frozen: FrozenCharge, limits: CallerLimits): OpenCharge | Refusal {
     const admission = this.writer.admit(admitRow(frozen, this.process.id));
     if (!admission) {
       this.projection.release(frozen.hold.tenantId, frozen.hold.holdId);
@@ -232,7 +227,7 @@ export class OpenCharge {
   constructor(
     private readonly charges: Charges,
     public frozen: FrozenCharge,
-    readonly limits: TenantLimits,
+    readonly limits: CallerLimits,
     private admission: PendingAdmission,
   ) {
     this.durability = this.awaitRow();

@@ -14,7 +14,8 @@ import { EpochAuthority } from '../epoch-authority';
 import { formatHoldEntry } from '../hold-entry';
 import { OLDEST_OPEN_ID } from '../oldest-open-id';
 import { holdsKey, quotaKey } from '../quota-keys';
-import { QuotaUnavailableError, type TenantLimits } from '../quota-store.port';
+import { QuotaUnavailableError } from '../quota-store.port';
+import type { CallerLimits } from '../scopes/caller-limits';
 
 /** Well above what the work under the wallet's lock may take; a process that stands still must not keep it. */
 const LOCK_ENDS_AFTER_MS = 5_000;
@@ -73,7 +74,7 @@ export class TenantWarmUp {
    * Afterwards the projection stands in `epoch`, or a later epoch is current. Throws QuotaUnavailableError where neither
    * can be had.
    */
-  install(limits: TenantLimits, epoch: bigint): Promise<undefined> {
+  install(limits: CallerLimits, epoch: bigint): Promise<undefined> {
     const { tenantId } = limits;
     return this.flights.run(tenantId, async () => {
       try {
@@ -89,7 +90,7 @@ export class TenantWarmUp {
   }
 
   /** For a projection of `epoch` of which only a part is left: nothing of that epoch can be trusted any more. */
-  discard(limits: TenantLimits, epoch: bigint): Promise<undefined> {
+  discard(limits: CallerLimits, epoch: bigint): Promise<undefined> {
     return this.flights.run(limits.tenantId, async () => {
       try {
         await this.epochs.raiseBeyond(epoch, `a part of the projection of tenant ${limits.tenantId} was lost`);
@@ -100,7 +101,7 @@ export class TenantWarmUp {
     });
   }
 
-  private async lay(client: PoolClient, limits: TenantLimits, epoch: bigint): Promise<Laid> {
+  private async lay(client: PoolClient, limits: CallerLimits, epoch: bigint): Promise<Laid> {
     const { tenantId } = limits;
     await client.query(`set local idle_in_transaction_session_timeout = ${LOCK_ENDS_AFTER_MS}`);
     const wallet = await lockWallet(client, tenantId);
@@ -131,7 +132,7 @@ export class TenantWarmUp {
 
   private async send(
     client: PoolClient,
-    { tenantId, timezone }: TenantLimits,
+    { tenantId, timezone }: CallerLimits,
     install: { epoch: bigint; installId: string; wallet: WalletRow; redisNowMs: number },
   ): Promise<void> {
     const { epoch, installId, wallet, redisNowMs } = install;
