@@ -1,17 +1,17 @@
 /**
- * Calendar windows as pure functions of (instant, IANA zone). A window is [startMs, endMs): the day or month, in the
- * tenant's zone, that contains the instant. Scripts and SQL know no zones: callers send them these bounds.
+ * Calendar windows as pure functions of (instant, IANA zone). A window is [startMs, endMs): the day, ISO week (from
+ * Monday) or month, in the zone, that contains the instant. Scripts and SQL know no zones: callers send them these bounds.
  */
 export interface CalendarWindow {
   readonly startMs: number;
   readonly endMs: number;
 }
 
-export type CalendarUnit = 'day' | 'month';
+export type CalendarUnit = 'day' | 'week' | 'month';
 
 interface LocalDate {
   readonly year: number;
-  /** 1–12; may run over (13 is next January): Date.UTC normalises. */
+  /** 1–12; may run over (13 is next January), as may the day, both ways: Date.UTC normalises. */
   readonly month: number;
   readonly day: number;
 }
@@ -81,9 +81,41 @@ function startOfLocalDate(date: LocalDate, zone: string): number {
 }
 
 export function calendarWindow(instantMs: number, zone: string, unit: CalendarUnit): CalendarWindow {
+  const dates = localDates(instantMs, zone, unit);
+  const [startMs, endMs] = [startOfLocalDate(dates.start, zone), startOfLocalDate(dates.end, zone)];
+  if (instantMs < endMs) return { startMs, endMs };
+  // The clock was set back over this midnight: it shows the old date again, but the new one has begun.
+  return { startMs: endMs, endMs: startOfLocalDate(dates.nextEnd, zone) };
+}
+
+interface WindowDates {
+  readonly start: LocalDate;
+  readonly end: LocalDate;
+  /** Where the window after this one ends. */
+  readonly nextEnd: LocalDate;
+}
+
+/** By the date that the zone's calendar shows at the instant. */
+function localDates(instantMs: number, zone: string, unit: CalendarUnit): WindowDates {
   const local = new Date(wallClockMs(instantMs, zone));
   const [year, month, day] = [local.getUTCFullYear(), local.getUTCMonth() + 1, local.getUTCDate()];
-  const start: LocalDate = unit === 'day' ? { year, month, day } : { year, month, day: 1 };
-  const end: LocalDate = unit === 'day' ? { year, month, day: day + 1 } : { year, month: month + 1, day: 1 };
-  return { startMs: startOfLocalDate(start, zone), endMs: startOfLocalDate(end, zone) };
+  if (unit === 'month') {
+    const first = (offset: number): LocalDate => ({ year, month: month + offset, day: 1 });
+    return { start: first(0), end: first(1), nextEnd: first(2) };
+  }
+  const daysSinceMonday = (local.getUTCDay() + 6) % 7;
+  const [firstDay, days] = unit === 'week' ? [day - daysSinceMonday, 7] : [day, 1];
+  return {
+    start: { year, month, day: firstDay },
+    end: { year, month, day: firstDay + days },
+    nextEnd: { year, month, day: firstDay + 2 * days },
+  };
+}
+
+/**
+ * The window that a first use opens: fixed milliseconds from that use, in no zone and on no calendar, so that "1 day" is
+ * 24 hours also over a clock change. A use at or after its end opens the next one.
+ */
+export function firstUseWindow(firstUseMs: number, durationMs: number): CalendarWindow {
+  return { startMs: firstUseMs, endMs: firstUseMs + durationMs };
 }

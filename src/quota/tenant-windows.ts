@@ -12,7 +12,7 @@ export class TenantWindows {
   private readonly pairs = new Map<string, WindowPair>();
 
   around(instantMs: number, zone: string, unit: CalendarUnit): WindowPair {
-    const key = unit === 'day' ? zone : `${zone}#month`;
+    const key = unit === 'day' ? zone : `${zone}#${unit}`;
     const known = this.pairs.get(key);
     if (known && instantMs >= known.current.startMs && instantMs < known.current.endMs) return known;
     const current = calendarWindow(instantMs, zone, unit);

@@ -41,9 +41,20 @@ export const MESSAGES: Readonly<Record<ErrorCode, Readonly<Record<Locale, string
     'zh-CN':
       '余额不足以支付本次请求[：最多可能花费 {needed} 美元，可用 {available} 美元]。请充值，或调低 max_completion_tokens。',
   },
+  QUOTA_BUDGET_EXCEEDED: {
+    'en-US':
+      'The budget of this API key does not cover this request[: {used} of {limit} USD are used]. Ask for a larger budget, lower max_completion_tokens, or use another key.',
+    'zh-CN':
+      '此 API 密钥的预算不足以支付本次请求[：已用 {used}/{limit} 美元]。请申请提高预算、调低 max_completion_tokens，或改用其他密钥。',
+  },
   TENANT_NOT_ACTIVE: {
     'en-US': 'This account is suspended or closed. Contact the operator.',
     'zh-CN': '此账户已被停用或关闭，请联系运营方。',
+  },
+  SUBSCRIPTION_INVALID: {
+    'en-US':
+      'The subscription that pays for this API key is missing, not active, has not begun or has ended. Renew it, or use another key.',
+    'zh-CN': '为此 API 密钥付费的订阅不存在、未激活、尚未开始或已到期。请续订，或改用其他密钥。',
   },
   MODEL_NOT_ALLOWED: {
     'en-US': "This API key may not use the model[ '{model}']. Use an allowed model, or another key.",
@@ -81,6 +92,76 @@ export const MESSAGES: Readonly<Record<ErrorCode, Readonly<Record<Locale, string
   QUOTA_MONTHLY_EXCEEDED: {
     'en-US': "The month's requests are used up[: {used} of {limit}][. The count starts anew at {resets_at}].",
     'zh-CN': '本月请求次数已用完[：{used}/{limit}][。将于 {resets_at} 重置]。',
+  },
+  TENANT_RPM_EXCEEDED: {
+    'en-US':
+      'The account is at its limit of requests a minute[: {used} of {limit}][. There is room again at {resets_at}].',
+    'zh-CN': '账户已达每分钟请求数上限[：{used}/{limit}][。可在 {resets_at} 重试]。',
+  },
+  TENANT_TPM_EXCEEDED: {
+    'en-US':
+      "The account is at its limit of tokens a minute: this request's do not fit any more[: {used} of {limit} are used][. There is room again at {resets_at}].",
+    'zh-CN': '账户已达每分钟 token 数上限，本次请求无法容纳[：已用 {used}/{limit}][。可在 {resets_at} 重试]。',
+  },
+  CONCURRENCY_EXCEEDED: {
+    'en-US':
+      'The account has as many requests open at once as it may[: {used} of {limit}]. Try again when one has ended.',
+    'zh-CN': '账户的并发请求数已达上限[：{used}/{limit}]。请在其中一个结束后重试。',
+  },
+  API_KEY_RATE_LIMIT_5H_EXCEEDED: {
+    'en-US':
+      'What this API key may spend in 5 hours does not cover this request[: {used} of {limit} USD][. The count starts anew at {resets_at}].',
+    'zh-CN': '此 API 密钥 5 小时内的花费额度不足以支付本次请求[：{used}/{limit} 美元][。将于 {resets_at} 重置]。',
+  },
+  API_KEY_RATE_LIMIT_1D_EXCEEDED: {
+    'en-US':
+      'What this API key may spend in 1 day does not cover this request[: {used} of {limit} USD][. The count starts anew at {resets_at}].',
+    'zh-CN': '此 API 密钥 1 天内的花费额度不足以支付本次请求[：{used}/{limit} 美元][。将于 {resets_at} 重置]。',
+  },
+  API_KEY_RATE_LIMIT_7D_EXCEEDED: {
+    'en-US':
+      'What this API key may spend in 7 days does not cover this request[: {used} of {limit} USD][. The count starts anew at {resets_at}].',
+    'zh-CN': '此 API 密钥 7 天内的花费额度不足以支付本次请求[：{used}/{limit} 美元][。将于 {resets_at} 重置]。',
+  },
+  USER_PLATFORM_DAILY_QUOTA_EXHAUSTED: {
+    'en-US':
+      'What this user may spend a day on this platform does not cover this request[: {used} of {limit} USD][. The count starts anew at {resets_at}].',
+    'zh-CN': '此用户在该平台的每日花费额度不足以支付本次请求[：{used}/{limit} 美元][。将于 {resets_at} 重置]。',
+  },
+  USER_PLATFORM_WEEKLY_QUOTA_EXHAUSTED: {
+    'en-US':
+      'What this user may spend a week on this platform does not cover this request[: {used} of {limit} USD][. The count starts anew at {resets_at}].',
+    'zh-CN': '此用户在该平台的每周花费额度不足以支付本次请求[：{used}/{limit} 美元][。将于 {resets_at} 重置]。',
+  },
+  USER_PLATFORM_MONTHLY_QUOTA_EXHAUSTED: {
+    'en-US':
+      'What this user may spend in 30 days on this platform does not cover this request[: {used} of {limit} USD][. The count starts anew at {resets_at}].',
+    'zh-CN': '此用户在该平台的 30 天花费额度不足以支付本次请求[：{used}/{limit} 美元][。将于 {resets_at} 重置]。',
+  },
+  DAILY_LIMIT_EXCEEDED: {
+    'en-US':
+      'What the subscription pays a day does not cover this request[: {used} of {limit} USD][. The count starts anew at {resets_at}].',
+    'zh-CN': '订阅的每日额度不足以支付本次请求[：{used}/{limit} 美元][。将于 {resets_at} 重置]。',
+  },
+  WEEKLY_LIMIT_EXCEEDED: {
+    'en-US':
+      'What the subscription pays a week does not cover this request[: {used} of {limit} USD][. The count starts anew at {resets_at}].',
+    'zh-CN': '订阅的每周额度不足以支付本次请求[：{used}/{limit} 美元][。将于 {resets_at} 重置]。',
+  },
+  MONTHLY_LIMIT_EXCEEDED: {
+    'en-US':
+      'What the subscription pays a month does not cover this request[: {used} of {limit} USD][. The count starts anew at {resets_at}].',
+    'zh-CN': '订阅的每月额度不足以支付本次请求[：{used}/{limit} 美元][。将于 {resets_at} 重置]。',
+  },
+  GROUP_RPM_EXCEEDED: {
+    'en-US':
+      'This user is at the limit of requests a minute in this group[: {used} of {limit}][. There is room again at {resets_at}].',
+    'zh-CN': '此用户在该分组内已达每分钟请求数上限[：{used}/{limit}][。可在 {resets_at} 重试]。',
+  },
+  USER_RPM_EXCEEDED: {
+    'en-US':
+      'This user is at the limit of requests a minute[: {used} of {limit}][. There is room again at {resets_at}].',
+    'zh-CN': '此用户已达每分钟请求数上限[：{used}/{limit}][。可在 {resets_at} 重试]。',
   },
   UPSTREAM_REJECTED: {
     'en-US': 'The model provider refused the request[: {message}].',
