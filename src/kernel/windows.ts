@@ -16,6 +16,8 @@ interface LocalDate {
   readonly day: number;
 }
 
+const HOUR_MS = 3_600_000;
+
 const formatters = new Map<string, Intl.DateTimeFormat>();
 
 function formatterOf(zone: string): Intl.DateTimeFormat {
@@ -62,16 +64,16 @@ function wallClockMs(instantMs: number, zone: string): number {
 function startOfLocalDate(date: LocalDate, zone: string): number {
   const target = Date.UTC(date.year, date.month - 1, date.day);
   const reaches = (instantMs: number): boolean => wallClockMs(instantMs, zone) >= target;
-  // Offsets lie within ±15 h, and the wall clock passes a date's first second once within the span (a clock set back
-  // over midnight shows the old date again; the first passing counts). Binary search on whole seconds.
-  const offsets = [-24, 0, 24].map((hours) => {
-    const probe = target + hours * 3_600_000;
-    return wallClockMs(probe, zone) - probe;
-  });
-  const candidates = offsets.map((offset) => target - offset);
-  let low = Math.min(...candidates) - 1000;
-  let high = Math.max(...candidates);
-  if (!reaches(high)) high += 3 * 3_600_000;
+  // Where the offset stays the same, it says when midnight is. The earliest of these that has reached the date is the
+  // answer, or lies after it in the same gap; a later one may be the second midnight of a clock that was set back.
+  const candidates = [-24, 0, 24]
+    .map((hours) => target + hours * HOUR_MS)
+    .map((probeMs) => target - (wallClockMs(probeMs, zone) - probeMs))
+    .sort((a, b) => a - b);
+  const [earliest = target] = candidates;
+  let high = candidates.find(reaches) ?? Math.max(...candidates) + 3 * HOUR_MS;
+  let low = Math.min(earliest, high) - 1000;
+  // Binary search on whole seconds.
   while (high - low > 1000) {
     const middle = low + Math.floor((high - low) / 2000) * 1000;
     if (reaches(middle)) high = middle;
