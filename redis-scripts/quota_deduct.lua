@@ -1,123 +1,235 @@
 -- Reserves one hold in every scope of a tenant, or refuses and changes nothing.
 --
--- KEYS[1]  tg:{tenant}:quota   hash: epoch, posted, version, held, and per window (day, month): <w>_start, <w>_used and
---                              <w>_prev_start, <w>_prev_used (late give-backs still find the window before). While it is
---                              installed but not yet active it has `installing` instead of epoch (quota_install.lua).
--- KEYS[2]  tg:{tenant}:holds   hash: hold id -> amount|day_start|month_start|process|reserved_ms|before|day_used|month_used
--- ARGV     1 epoch  2 hold id  3 process id  4 amount  5 credit limit  6 daily quota ('' = none)  7 monthly quota
---          8 day start  9 day end = next start  10 next day's end  11..13 the same for the month  14 clock offset ms
---          15 not after (ms, this server's clock without the offset)
--- Reply    ADMITTED amount balance_before day_start month_start day_used month_used
---          REFUSED scope limit used resets_ms | COLD | EPOCH epoch_of_hash | DAMAGED | CLOCK now_ms | LATE now_ms
+-- KEYS[1]  tg:{tenant}:quota   hash: epoch, posted, version, held, counters (how many), and per counter c:<name> =
+--                              start:end:used of its newest window. While it is installed but not yet active it has
+--                              `installing` instead of epoch (quota_install.lua).
+-- KEYS[2]  tg:{tenant}:holds   hash: hold id -> amount|funding|tokens|process|reserved_ms|before|scopes, where scopes are
+--                              kind,counter,measure,start,end,used joined by ; (kind w: window, r: rolling)
+--          tg:{tenant}:rate:<counter>  hash a rolling counter, named from KEYS[1] and so in its slot: at (newest second),
+--                              sum of the 60 seconds up to it, and 0..59 = what second s (s mod 60) has. It expires.
+-- ARGV     1 epoch  2 hold id  3 process id  4 amount  5 tokens  6 credit limit  7 funding: wallet | subscription
+--          8 clock offset ms  9 not after (ms, this server's clock without the offset)  10 '1': a dry run, nothing is written
+--          11.. seven a scope: kind, counter, measure (r requests, u nano-USD, t tokens), limit, a, b, c
+--               kind c calendar: a start, b end = next start, c next end      a free allowance: as c, and never refuses
+--                    f from first use: a duration ms     l lifetime     r the last 60 seconds     o open holds
+-- Reply    ADMITTED entry | REFUSED scope limit used resets_ms (scope: 0 the balance, else the scope's place in ARGV)
+--          COLD | EPOCH epoch_of_hash | DAMAGED | UNKNOWN counter... | CLOCK now_ms | LATE now_ms
 -- Money is integer nano-USD, exact in doubles up to 2^53 (bounded by API and database); it is answered as a string.
 -- Idempotent by hold id: a resend is answered from the entry. Everything is checked before the first write.
 -- LATE: this call was held up on its way until its caller had given it up. A hold made now would outlive the release that
 -- followed it, and nobody would ever end it.
+-- UNKNOWN: counters this projection has not met; the caller reads them from Postgres (quota_learn.lua).
 -- DAMAGED: a part of the projection is gone (a key deleted, a field missing), so nothing that is left can be trusted.
--- O(1): at most six commands whatever the tenant holds.
+-- O(scopes): their number is bounded, whatever the tenant holds.
+
+local FIRST_SCOPE, PER_SCOPE = 11, 7
+local FIELDS = 5
+local SECONDS = 60
 
 local function text(number)
   return string.format('%.0f', number)
 end
 
-local state = redis.call('HMGET', KEYS[1], 'epoch', 'posted', 'held',
-  'day_start', 'day_used', 'day_prev_start', 'day_prev_used',
-  'month_start', 'month_used', 'month_prev_start', 'month_prev_used', 'version')
+local names = { 'epoch', 'posted', 'held', 'version', 'counters' }
+local field_of = {}
+for i = FIRST_SCOPE, #ARGV, PER_SCOPE do
+  local kind = ARGV[i]
+  if kind ~= 'r' and kind ~= 'o' then
+    names[#names + 1] = 'c:' .. ARGV[i + 1]
+    field_of[i] = #names
+  end
+end
+
+local state = redis.call('HMGET', KEYS[1], unpack(names))
 if not state[1] then
   return { 'COLD' }
 end
 if state[1] ~= ARGV[1] then
   return { 'EPOCH', state[1] }
 end
-for i = 2, 12 do
+for i = 2, FIELDS do
   if not state[i] then
     return { 'DAMAGED' }
   end
 end
+if redis.call('HLEN', KEYS[1]) ~= FIELDS + tonumber(state[5]) then
+  return { 'DAMAGED' }
+end
 
 local entry = redis.call('HGET', KEYS[2], ARGV[2])
 if entry then
-  local amount, day, month, before, day_used, month_used =
-    string.match(entry, '^(%d+)|(%d+)|(%d+)|[^|]*|%d+|(-?%d+)|(%d+)|(%d+)$')
-  return { 'ADMITTED', amount, before, day, month, day_used, month_used }
+  return { 'ADMITTED', entry }
 end
 -- An empty hash does not exist, so money that is held without one is a lost key.
 if state[3] ~= '0' and redis.call('EXISTS', KEYS[2]) == 0 then
   return { 'DAMAGED' }
 end
 
+local unknown = {}
+for i = FIRST_SCOPE, #ARGV, PER_SCOPE do
+  if field_of[i] and not state[field_of[i]] then
+    unknown[#unknown + 1] = ARGV[i + 1]
+  end
+end
+if #unknown > 0 then
+  return { 'UNKNOWN', unpack(unknown) }
+end
+
 local time = redis.call('TIME')
 local server_now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-if server_now > tonumber(ARGV[15]) then
+if server_now > tonumber(ARGV[9]) then
   return { 'LATE', text(server_now) }
 end
-local now = server_now + tonumber(ARGV[14])
+local now = server_now + tonumber(ARGV[8])
+local second = math.floor(now / 1000)
 
--- Which of the caller's two windows holds this instant; false where neither does.
-local function pick(start, finish, next_finish)
-  if now >= tonumber(start) and now < tonumber(finish) then
+local needs = { r = 1, u = tonumber(ARGV[4]), t = tonumber(ARGV[5]) }
+
+-- A calendar window never goes back: where the clock was set back, or the zone changed, the newest one goes on.
+local function calendar(i, start, finish)
+  local first, last = tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
+  if now >= last and now < tonumber(ARGV[i + 6]) then
+    first, last = last, tonumber(ARGV[i + 6])
+  elseif now < first or now >= last then
+    return nil
+  end
+  if start > first then
     return start, finish
   end
-  if now >= tonumber(finish) and now < tonumber(next_finish) then
-    return finish, next_finish
+  return first, last
+end
+
+-- A window in which everything was given back has not begun.
+local function from_first_use(i, start, finish, used)
+  if used > 0 and now < finish then
+    return start, finish
   end
-  return false
+  return now, now + tonumber(ARGV[i + 4])
 end
 
-local day, day_end = pick(ARGV[8], ARGV[9], ARGV[10])
-local month, month_end = pick(ARGV[11], ARGV[12], ARGV[13])
-if not day or not month then
-  return { 'CLOCK', text(now) }
-end
-
--- Requests counted in a window, from the four fields of that window that begin at state[at].
-local function used_in(window, at)
-  if state[at] == window then
-    return tonumber(state[at + 1])
+-- A rolling counter as it is in this second: the seconds that have left since it was last written are subtracted.
+local function rolling(counter)
+  local key = string.gsub(KEYS[1], 'quota$', 'rate:') .. counter
+  local found = redis.call('HMGET', key, 'at', 'sum')
+  local at, sum, left = tonumber(found[1]), tonumber(found[2]), {}
+  if not at or second - at >= SECONDS then
+    return { key = key, at = second, sum = 0, starts = true }
   end
-  if state[at + 2] == window then
-    return tonumber(state[at + 3])
+  for s = at + 1, second do
+    left[#left + 1] = tostring(s % SECONDS)
   end
-  return 0
-end
-
-local amount = tonumber(ARGV[4])
-local credit = tonumber(ARGV[5])
-local available = tonumber(state[2]) + credit - tonumber(state[3])
-if amount > available then
-  return { 'REFUSED', 'balance', ARGV[4], text(available), '' }
-end
-local day_used = used_in(day, 4)
-if ARGV[6] ~= '' and day_used >= tonumber(ARGV[6]) then
-  return { 'REFUSED', 'daily', ARGV[6], text(day_used), day_end }
-end
-local month_used = used_in(month, 8)
-if ARGV[7] ~= '' and month_used >= tonumber(ARGV[7]) then
-  return { 'REFUSED', 'monthly', ARGV[7], text(month_used), month_end }
-end
-day_used = day_used + 1
-month_used = month_used + 1
-
-local write = { 'held', text(tonumber(state[3]) + amount) }
-local function count(name, window, at, used)
-  if state[at] == window then
-    write[#write + 1] = name .. '_used'
-    write[#write + 1] = text(used)
-  elseif state[at + 2] == window then
-    write[#write + 1] = name .. '_prev_used'
-    write[#write + 1] = text(used)
-  else
-    local roll = { '_prev_start', state[at] or '0', '_prev_used', state[at + 1] or '0', '_start', window, '_used', text(used) }
-    for i = 1, #roll, 2 do
-      write[#write + 1] = name .. roll[i]
-      write[#write + 1] = roll[i + 1]
+  if #left > 0 then
+    for _, count in ipairs(redis.call('HMGET', key, unpack(left))) do
+      sum = sum - (tonumber(count) or 0)
     end
   end
+  return { key = key, at = math.max(at, second), sum = sum, left = left }
 end
-count('day', day, 4, day_used)
-count('month', month, 8, month_used)
 
-redis.call('HSET', KEYS[1], unpack(write))
-redis.call('HSET', KEYS[2], ARGV[2], table.concat(
-  { ARGV[4], day, month, ARGV[3], text(now), text(available), text(day_used), text(month_used) }, '|'))
-return { 'ADMITTED', ARGV[4], text(available), day, month, text(day_used), text(month_used) }
+-- When so much has left a rolling counter that this hold fits; '' where it never does.
+local function fits_at(rate, need, limit)
+  if need > limit or rate.starts then
+    return ''
+  end
+  local sum = rate.sum
+  for s = rate.at - SECONDS + 1, rate.at do
+    sum = sum - (tonumber(redis.call('HGET', rate.key, tostring(s % SECONDS))) or 0)
+    if sum + need <= limit then
+      return text((s + SECONDS) * 1000)
+    end
+  end
+  return ''
+end
+
+local funding = ARGV[7]
+local refusal
+local counted, fields, rates = {}, {}, {}
+
+local function count_window(i, kind, counter, measure, limit)
+  local need = needs[measure]
+  local start, finish, used = string.match(state[field_of[i]], '^(%d+):(%d+):(-?%d+)$')
+  start, finish, used = tonumber(start), tonumber(finish), tonumber(used)
+  local first, last = 0, 0
+  if kind == 'c' or kind == 'a' then
+    first, last = calendar(i, start, finish)
+    if not first then
+      return 'CLOCK'
+    end
+  elseif kind == 'f' then
+    first, last = from_first_use(i, start, finish, used)
+  end
+  if first ~= start then
+    used = 0
+  end
+  if used + need > limit then
+    if kind ~= 'a' then
+      refusal = refusal or { 'REFUSED', text((i - FIRST_SCOPE) / PER_SCOPE + 1), ARGV[i + 3], text(used), last > 0 and text(last) or '' }
+    end
+    return
+  end
+  if kind == 'a' then
+    funding = 'allowance'
+  end
+  fields[#fields + 1] = 'c:' .. counter
+  fields[#fields + 1] = text(first) .. ':' .. text(last) .. ':' .. text(used + need)
+  counted[#counted + 1] = table.concat({ 'w', counter, measure, text(first), text(last), text(used + need) }, ',')
+end
+
+local function count_rolling(i, counter, measure, limit)
+  local need = needs[measure]
+  local rate = rolling(counter)
+  if rate.sum + need > limit then
+    refusal = refusal or { 'REFUSED', text((i - FIRST_SCOPE) / PER_SCOPE + 1), ARGV[i + 3], text(rate.sum), fits_at(rate, need, limit) }
+    return
+  end
+  rate.need = need
+  rates[#rates + 1] = rate
+  counted[#counted + 1] = table.concat({ 'r', counter, measure, text(rate.at * 1000), '0', text(rate.sum + need) }, ',')
+end
+
+for i = FIRST_SCOPE, #ARGV, PER_SCOPE do
+  local kind, counter, measure, limit = ARGV[i], ARGV[i + 1], ARGV[i + 2], tonumber(ARGV[i + 3])
+  if kind == 'r' then
+    count_rolling(i, counter, measure, limit)
+  elseif kind == 'o' then
+    local open = redis.call('HLEN', KEYS[2])
+    if open + 1 > limit then
+      refusal = refusal or { 'REFUSED', text((i - FIRST_SCOPE) / PER_SCOPE + 1), ARGV[i + 3], text(open), '' }
+    end
+  elseif count_window(i, kind, counter, measure, limit) == 'CLOCK' then
+    return { 'CLOCK', text(now) }
+  end
+end
+
+local available = tonumber(state[2]) + tonumber(ARGV[6]) - tonumber(state[3])
+if funding == 'wallet' and needs.u > available then
+  return { 'REFUSED', '0', ARGV[4], text(available), '' }
+end
+if refusal then
+  return refusal
+end
+
+entry = table.concat({ ARGV[4], funding, ARGV[5], ARGV[3], text(now), text(available), table.concat(counted, ';') }, '|')
+if ARGV[10] == '1' then
+  return { 'ADMITTED', entry }
+end
+
+if funding == 'wallet' then
+  fields[#fields + 1] = 'held'
+  fields[#fields + 1] = text(tonumber(state[3]) + needs.u)
+end
+if #fields > 0 then
+  redis.call('HSET', KEYS[1], unpack(fields))
+end
+redis.call('HSET', KEYS[2], ARGV[2], entry)
+for _, rate in ipairs(rates) do
+  if rate.starts then
+    redis.call('DEL', rate.key)
+  elseif #rate.left > 0 then
+    redis.call('HDEL', rate.key, unpack(rate.left))
+  end
+  redis.call('HINCRBY', rate.key, tostring(rate.at % SECONDS), text(rate.need))
+  redis.call('HSET', rate.key, 'at', text(rate.at), 'sum', text(rate.sum + rate.need))
+  redis.call('EXPIRE', rate.key, 2 * SECONDS)
+end
+return { 'ADMITTED', entry }

@@ -1,12 +1,14 @@
 -- Lays a tenant's projection as read from Postgres beside nothing: nobody reserves on it before quota_activate.lua has run.
 --
 -- KEYS[1]  tg:{tenant}:quota   KEYS[2]  tg:{tenant}:holds   (see quota_deduct.lua)
--- ARGV     1 epoch  2 install id  3 not after (ms, this server's clock)  4 posted  5 version  6 day start  7 day used
---          8 month start  9 month used  10.. per open hold: id, entry
+-- ARGV     1 epoch  2 install id  3 not after (ms, this server's clock)  4 posted  5 version  6 number of counters
+--          7.. per counter: name, start:end:used   then per open hold: id, entry
 -- Reply    INSTALLED | STANDS epoch_of_hash | LATE
 -- The caller holds the tenant's wallet row in Postgres while it reads and installs. Until it is active the hash has
--- `installing` = epoch:install id and no epoch; settles and releases already keep it up to date. "Not after" spares the
--- next one from meeting an install whose caller has gone; what it lets through is never activated. O(open holds).
+-- `installing` = epoch:install id and no epoch; endings already keep it up to date. "Not after" spares the next one from
+-- meeting an install whose caller has gone; what it lets through is never activated. O(counters + open holds).
+
+local FIRST = 7
 
 local epoch = redis.call('HGET', KEYS[1], 'epoch')
 if epoch and tonumber(epoch) >= tonumber(ARGV[1]) then
@@ -18,13 +20,18 @@ if tonumber(time[1]) * 1000 + tonumber(time[2]) / 1000 > tonumber(ARGV[3]) then
 end
 
 redis.call('DEL', KEYS[1], KEYS[2])
+local holds = FIRST + 2 * tonumber(ARGV[6])
+for i = FIRST, holds - 1, 2 do
+  redis.call('HSET', KEYS[1], 'c:' .. ARGV[i], ARGV[i + 1])
+end
 local held = 0
-for i = 10, #ARGV, 2 do
+for i = holds, #ARGV, 2 do
   redis.call('HSET', KEYS[2], ARGV[i], ARGV[i + 1])
-  held = held + tonumber(string.match(ARGV[i + 1], '^(%d+)|'))
+  local amount, funding = string.match(ARGV[i + 1], '^(%d+)|(%a+)|')
+  if funding == 'wallet' then
+    held = held + tonumber(amount)
+  end
 end
 redis.call('HSET', KEYS[1], 'installing', ARGV[1] .. ':' .. ARGV[2], 'posted', ARGV[4], 'version', ARGV[5],
-  'held', string.format('%.0f', held), 'day_start', ARGV[6], 'day_used', ARGV[7],
-  'day_prev_start', '0', 'day_prev_used', '0', 'month_start', ARGV[8], 'month_used', ARGV[9],
-  'month_prev_start', '0', 'month_prev_used', '0')
+  'held', string.format('%.0f', held), 'counters', ARGV[6])
 return { 'INSTALLED' }

@@ -10,6 +10,12 @@ table api_key
   revoked_at timestamp with time zone
   created_at timestamp with time zone not null default now()
   updated_at timestamp with time zone not null default now()
+  user_id uuid comment 'A user or group that keys name is not deleted.'
+  group_id uuid
+  budget_nano_usd bigint
+  limit_5h_nano_usd bigint
+  limit_1d_nano_usd bigint
+  limit_7d_nano_usd bigint
 table audit_log
   id bigint not null generated always as identity
   actor text not null
@@ -61,6 +67,15 @@ table billing_transaction with (fillfactor=70)
   reversed_by uuid
   created_at timestamp with time zone not null default now()
   ended_at timestamp with time zone
+  scopes jsonb comment '[[counter, measure, start ms, end ms], ...]: the windows this charge counts in, frozen at the reserve; measure r is one request, u its amount in nano-USD.'
+  extended_nano_usd bigint not null default 0 comment 'What of the hold was added after its admission.'
+  checkpoint jsonb comment 'Tokens by bucket that had been delivered when this was written: what is charged where the process dies.'
+table free_allowance
+  comment 'Calls a calendar month that nobody pays for. Made from FREE_ALLOWANCES when a key of the tenant is first looked up.'
+  tenant_id uuid not null
+  service text not null
+  monthly_calls bigint not null
+  created_at timestamp with time zone not null default now()
 table gateway_process
   id uuid not null
   host text not null
@@ -70,6 +85,13 @@ table gateway_process
   oldest_open_id uuid not null comment 'Every open charge of this process has an id ≥ this, as of its last beat: where the sweeper starts to look.'
   started_at timestamp with time zone not null default now()
   beat_at timestamp with time zone not null default now()
+table group_rpm_override
+  tenant_id uuid not null
+  group_id uuid not null
+  user_id uuid not null
+  rpm_limit bigint not null comment 'Replaces the group''s for this user; 0: exempt.'
+  created_at timestamp with time zone not null default now()
+  updated_at timestamp with time zone not null default now()
 table ledger_account with (fillfactor=50)
   comment 'posted = credits − debits. A tenant''s accounts keep it, with a gapless version, in the transaction of the transfer; house accounts (tenant_id null) keep none: theirs is the sum of their transfers, so that no row is hot. The bound of 9,000,000 USD is the doubles'' 2^53 in Redis Lua, which adds posted and credit limit: each of them, and their sum, is exact there, and no more than that sum is ever held. A wallet pays down to -(credit limit) and no charge takes it lower, so no charge can be refused by this. overrun is not in Redis: whatever an answer cost must be booked.'
   id uuid not null
@@ -126,6 +148,13 @@ table quota_authority
   run_id text
   address text
   changed_at timestamp with time zone not null default now()
+table quota_counter with (fillfactor=50)
+  comment 'Requests or nano-USD of the COMMITTED charges of a counter''s newest window (start and end 0: its whole life). What open charges hold comes on top, from their rows. Written by billing_end, under the tenant''s wallet row.'
+  tenant_id uuid not null
+  counter text not null
+  window_start_ms bigint not null
+  window_end_ms bigint not null
+  used bigint not null
 table quota_follower
   comment 'Which Redis server each living process leads to: while one leads to the current server, nobody takes the authority back to a server that was demoted.'
   process_id uuid not null
@@ -154,8 +183,22 @@ table request_log
   duration_ms integer not null
   ttft_ms integer
   created_at timestamp with time zone not null default now()
+table subscription
+  comment 'Closed, never deleted: money rows name it for ever. For every key of its group, or for those of one user in it.'
+  id uuid not null
+  tenant_id uuid not null
+  group_id uuid not null
+  user_id uuid
+  status text not null default 'active'::text
+  starts_at timestamp with time zone not null
+  ends_at timestamp with time zone
+  daily_limit_nano_usd bigint
+  weekly_limit_nano_usd bigint
+  monthly_limit_nano_usd bigint
+  created_at timestamp with time zone not null default now()
+  updated_at timestamp with time zone not null default now()
 table tenant
-  comment 'Closed, never deleted: money rows name it for ever. Null quotas are unlimited.'
+  comment 'Closed, never deleted: money rows name it for ever. Null quotas and limits are unlimited.'
   id uuid not null
   name text not null
   status text not null default 'active'::text
@@ -165,12 +208,32 @@ table tenant
   unknown_price_policy text not null default 'reject'::text
   created_at timestamp with time zone not null default now()
   updated_at timestamp with time zone not null default now()
+  rpm_limit bigint
+  tpm_limit bigint
+  concurrency_limit bigint
+table tenant_group
+  id uuid not null
+  tenant_id uuid not null
+  name text not null
+  kind text not null comment 'A key in a subscription group pays by subscription only. Never changes.'
+  rpm_limit bigint comment 'Of each user in the group; null is none.'
+  created_at timestamp with time zone not null default now()
+  updated_at timestamp with time zone not null default now()
 table tenant_projection
   comment 'The install of a tenant''s projection that may be active in Redis. Neither active nor waiting there in the same epoch means that it was lost.'
   tenant_id uuid not null
   epoch bigint not null
   install_id uuid not null
   installed_at timestamp with time zone not null default now()
+table tenant_user
+  id uuid not null
+  tenant_id uuid not null
+  name text not null
+  external_id text comment 'What the tenant itself calls the user.'
+  status text not null default 'active'::text
+  rpm_limit bigint comment 'A ceiling whatever group and override say; null is none.'
+  created_at timestamp with time zone not null default now()
+  updated_at timestamp with time zone not null default now()
 table upstream
   id uuid not null
   provider_id uuid not null
@@ -185,20 +248,38 @@ table upstream
   cost_output_nano_usd_per_mtok bigint not null default 0
   created_at timestamp with time zone not null default now()
   updated_at timestamp with time zone not null default now()
+table user_platform_quota
+  comment 'What a user may spend at providers of one kind where the tenant''s own money pays. Null limits are unlimited.'
+  id uuid not null
+  tenant_id uuid not null
+  user_id uuid not null
+  platform text not null
+  daily_limit_nano_usd bigint
+  weekly_limit_nano_usd bigint
+  monthly_limit_nano_usd bigint
+  created_at timestamp with time zone not null default now()
+  updated_at timestamp with time zone not null default now()
 
 -- constraints
+api_key.api_key_budget_nano_usd_check CHECK (((budget_nano_usd >= 0) AND (budget_nano_usd <= '9000000000000000'::bigint)));
 api_key.api_key_digest_check CHECK ((length(digest) = 32));
 api_key.api_key_digest_key UNIQUE (digest);
+api_key.api_key_limit_1d_nano_usd_check CHECK (((limit_1d_nano_usd >= 0) AND (limit_1d_nano_usd <= '9000000000000000'::bigint)));
+api_key.api_key_limit_5h_nano_usd_check CHECK (((limit_5h_nano_usd >= 0) AND (limit_5h_nano_usd <= '9000000000000000'::bigint)));
+api_key.api_key_limit_7d_nano_usd_check CHECK (((limit_7d_nano_usd >= 0) AND (limit_7d_nano_usd <= '9000000000000000'::bigint)));
 api_key.api_key_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
 api_key.api_key_pkey PRIMARY KEY (id);
 api_key.api_key_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
+api_key.api_key_tenant_id_group_id_fkey FOREIGN KEY (tenant_id, group_id) REFERENCES tenant_group(tenant_id, id);
+api_key.api_key_tenant_id_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES tenant_user(tenant_id, id);
 audit_log.audit_log_pkey PRIMARY KEY (id);
 billing_transaction.billing_transaction_channel_check CHECK ((channel = ANY (ARRAY['external'::text, 'internal'::text, 'admin'::text])));
 billing_transaction.billing_transaction_check CHECK (((refunded_nano_usd >= 0) AND (refunded_nano_usd <= GREATEST(amount_nano_usd, (0)::bigint))));
 billing_transaction.billing_transaction_check1 CHECK (((status = 'PENDING'::text) = (ended_at IS NULL)));
 billing_transaction.billing_transaction_check2 CHECK (((type <> 'charge'::text) OR (amount_nano_usd >= 0)));
 billing_transaction.billing_transaction_counting_method_check CHECK ((counting_method = ANY (ARRAY['usage'::text, 'tokenizer'::text, 'estimated'::text])));
-billing_transaction.billing_transaction_funding_check CHECK ((funding = 'wallet'::text));
+billing_transaction.billing_transaction_extended_nano_usd_check CHECK ((extended_nano_usd >= 0));
+billing_transaction.billing_transaction_funding_check CHECK ((funding = ANY (ARRAY['wallet'::text, 'allowance'::text, 'subscription'::text])));
 billing_transaction.billing_transaction_hold_nano_usd_check CHECK ((hold_nano_usd >= 0));
 billing_transaction.billing_transaction_pkey PRIMARY KEY (id);
 billing_transaction.billing_transaction_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'COMMITTED'::text, 'VOIDED'::text])));
@@ -211,12 +292,21 @@ billing_transaction.billing_transaction_tokens_input_uncached_check CHECK ((toke
 billing_transaction.billing_transaction_tokens_output_check CHECK ((tokens_output >= 0));
 billing_transaction.billing_transaction_tokens_reasoning_check CHECK ((tokens_reasoning >= 0));
 billing_transaction.billing_transaction_type_check CHECK ((type = ANY (ARRAY['charge'::text, 'recharge'::text, 'adjustment'::text, 'refund'::text, 'correction'::text])));
+free_allowance.free_allowance_monthly_calls_check CHECK (((monthly_calls >= 0) AND (monthly_calls <= '1000000000000'::bigint)));
+free_allowance.free_allowance_pkey PRIMARY KEY (tenant_id, service);
+free_allowance.free_allowance_service_check CHECK ((service ~ '^[a-z][a-z0-9_]{0,63}$'::text));
+free_allowance.free_allowance_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
 gateway_process.gateway_process_pkey PRIMARY KEY (id);
 gateway_process.gateway_process_status_check CHECK ((status = ANY (ARRAY['alive'::text, 'ended'::text, 'dead'::text, 'swept'::text])));
+group_rpm_override.group_rpm_override_pkey PRIMARY KEY (group_id, user_id);
+group_rpm_override.group_rpm_override_rpm_limit_check CHECK (((rpm_limit >= 0) AND (rpm_limit <= '1000000000000'::bigint)));
+group_rpm_override.group_rpm_override_tenant_id_group_id_fkey FOREIGN KEY (tenant_id, group_id) REFERENCES tenant_group(tenant_id, id) ON DELETE CASCADE;
+group_rpm_override.group_rpm_override_tenant_id_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES tenant_user(tenant_id, id) ON DELETE CASCADE;
 ledger_account.ledger_account_check CHECK (((tenant_id IS NULL) = (posted_nano_usd IS NULL)));
 ledger_account.ledger_account_check1 CHECK (((name = 'overrun'::text) OR ((posted_nano_usd >= '-9000000000000000'::bigint) AND (credit_limit_nano_usd <= '9000000000000000'::bigint) AND ((posted_nano_usd + credit_limit_nano_usd) <= '9000000000000000'::bigint))));
 ledger_account.ledger_account_credit_limit_nano_usd_check CHECK ((credit_limit_nano_usd >= 0));
 ledger_account.ledger_account_pkey PRIMARY KEY (id);
+ledger_account.ledger_account_promo_check CHECK (((name <> 'promo'::text) OR ((posted_nano_usd >= 0) AND (posted_nano_usd <= '7000000000000'::bigint))));
 ledger_account.ledger_account_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
 ledger_account.ledger_account_tenant_id_name_key UNIQUE NULLS NOT DISTINCT (tenant_id, name);
 ledger_account.ledger_account_version_check CHECK ((version >= 0));
@@ -247,17 +337,43 @@ provider.provider_pkey PRIMARY KEY (id);
 quota_authority.quota_authority_epoch_check CHECK ((epoch > 0));
 quota_authority.quota_authority_only_row_check CHECK (only_row);
 quota_authority.quota_authority_pkey PRIMARY KEY (only_row);
+quota_counter.quota_counter_pkey PRIMARY KEY (tenant_id, counter);
 quota_follower.quota_follower_pkey PRIMARY KEY (process_id);
 request_billing_snapshot.request_billing_snapshot_pkey PRIMARY KEY (transaction_id);
 request_log.request_log_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_key(id) ON DELETE SET NULL;
 request_log.request_log_pkey PRIMARY KEY (id);
+subscription.subscription_check CHECK ((ends_at > starts_at));
+subscription.subscription_daily_limit_nano_usd_check CHECK (((daily_limit_nano_usd >= 0) AND (daily_limit_nano_usd <= '9000000000000000'::bigint)));
+subscription.subscription_monthly_limit_nano_usd_check CHECK (((monthly_limit_nano_usd >= 0) AND (monthly_limit_nano_usd <= '9000000000000000'::bigint)));
+subscription.subscription_pkey PRIMARY KEY (id);
+subscription.subscription_status_check CHECK ((status = ANY (ARRAY['active'::text, 'paused'::text, 'cancelled'::text, 'closed'::text])));
+subscription.subscription_tenant_id_group_id_fkey FOREIGN KEY (tenant_id, group_id) REFERENCES tenant_group(tenant_id, id);
+subscription.subscription_tenant_id_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES tenant_user(tenant_id, id);
+subscription.subscription_weekly_limit_nano_usd_check CHECK (((weekly_limit_nano_usd >= 0) AND (weekly_limit_nano_usd <= '9000000000000000'::bigint)));
+tenant.tenant_concurrency_limit_check CHECK (((concurrency_limit >= 0) AND (concurrency_limit <= '1000000000000'::bigint)));
 tenant.tenant_daily_quota_check CHECK ((daily_quota >= 0));
 tenant.tenant_monthly_quota_check CHECK ((monthly_quota >= 0));
 tenant.tenant_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
 tenant.tenant_pkey PRIMARY KEY (id);
+tenant.tenant_rpm_limit_check CHECK (((rpm_limit >= 0) AND (rpm_limit <= '1000000000000'::bigint)));
 tenant.tenant_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text, 'closed'::text])));
+tenant.tenant_tpm_limit_check CHECK (((tpm_limit >= 0) AND (tpm_limit <= '1000000000000'::bigint)));
 tenant.tenant_unknown_price_policy_check CHECK ((unknown_price_policy = ANY (ARRAY['reject'::text, 'free'::text])));
+tenant_group.tenant_group_kind_check CHECK ((kind = ANY (ARRAY['standard'::text, 'subscription'::text])));
+tenant_group.tenant_group_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
+tenant_group.tenant_group_pkey PRIMARY KEY (id);
+tenant_group.tenant_group_rpm_limit_check CHECK (((rpm_limit >= 0) AND (rpm_limit <= '1000000000000'::bigint)));
+tenant_group.tenant_group_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
+tenant_group.tenant_group_tenant_id_id_key UNIQUE (tenant_id, id);
 tenant_projection.tenant_projection_pkey PRIMARY KEY (tenant_id);
+tenant_user.tenant_user_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 200)));
+tenant_user.tenant_user_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
+tenant_user.tenant_user_pkey PRIMARY KEY (id);
+tenant_user.tenant_user_rpm_limit_check CHECK (((rpm_limit >= 0) AND (rpm_limit <= '1000000000000'::bigint)));
+tenant_user.tenant_user_status_check CHECK ((status = ANY (ARRAY['active'::text, 'suspended'::text])));
+tenant_user.tenant_user_tenant_id_external_id_key UNIQUE (tenant_id, external_id);
+tenant_user.tenant_user_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
+tenant_user.tenant_user_tenant_id_id_key UNIQUE (tenant_id, id);
 upstream.upstream_cost_input_nano_usd_per_mtok_check CHECK ((cost_input_nano_usd_per_mtok >= 0));
 upstream.upstream_cost_output_nano_usd_per_mtok_check CHECK ((cost_output_nano_usd_per_mtok >= 0));
 upstream.upstream_model_check CHECK (((length(model) >= 1) AND (length(model) <= 200)));
@@ -267,9 +383,18 @@ upstream.upstream_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES provider
 upstream.upstream_timeout_ms_check CHECK ((timeout_ms > 0));
 upstream.upstream_upstream_model_check CHECK (((length(upstream_model) >= 1) AND (length(upstream_model) <= 200)));
 upstream.upstream_weight_check CHECK (((weight >= 0) AND (weight <= 1000000)));
+user_platform_quota.user_platform_quota_daily_limit_nano_usd_check CHECK (((daily_limit_nano_usd >= 0) AND (daily_limit_nano_usd <= '9000000000000000'::bigint)));
+user_platform_quota.user_platform_quota_id_key UNIQUE (id);
+user_platform_quota.user_platform_quota_monthly_limit_nano_usd_check CHECK (((monthly_limit_nano_usd >= 0) AND (monthly_limit_nano_usd <= '9000000000000000'::bigint)));
+user_platform_quota.user_platform_quota_pkey PRIMARY KEY (user_id, platform);
+user_platform_quota.user_platform_quota_platform_check CHECK ((platform ~ '^[a-z][a-z0-9_-]{0,63}$'::text));
+user_platform_quota.user_platform_quota_tenant_id_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES tenant_user(tenant_id, id) ON DELETE CASCADE;
+user_platform_quota.user_platform_quota_weekly_limit_nano_usd_check CHECK (((weekly_limit_nano_usd >= 0) AND (weekly_limit_nano_usd <= '9000000000000000'::bigint)));
 
 -- indexes
+CREATE INDEX api_key_by_group ON public.api_key USING btree (group_id) WHERE (group_id IS NOT NULL);
 CREATE INDEX api_key_by_tenant ON public.api_key USING btree (tenant_id, id);
+CREATE INDEX api_key_by_user ON public.api_key USING btree (user_id) WHERE (user_id IS NOT NULL);
 CREATE UNIQUE INDEX api_key_digest_key ON public.api_key USING btree (digest);
 CREATE UNIQUE INDEX api_key_pkey ON public.api_key USING btree (id);
 CREATE INDEX audit_log_by_entity ON public.audit_log USING btree (entity, id);
@@ -278,7 +403,10 @@ CREATE UNIQUE INDEX audit_log_pkey ON public.audit_log USING btree (id);
 CREATE UNIQUE INDEX billing_transaction_pkey ON public.billing_transaction USING btree (id);
 CREATE INDEX billing_transaction_postings ON public.billing_transaction USING btree (type, id) WHERE (type <> 'charge'::text);
 CREATE UNIQUE INDEX billing_transaction_tenant_id_trace_id_key ON public.billing_transaction USING btree (tenant_id, trace_id);
+CREATE UNIQUE INDEX free_allowance_pkey ON public.free_allowance USING btree (tenant_id, service);
 CREATE UNIQUE INDEX gateway_process_pkey ON public.gateway_process USING btree (id);
+CREATE INDEX group_rpm_override_by_user ON public.group_rpm_override USING btree (user_id);
+CREATE UNIQUE INDEX group_rpm_override_pkey ON public.group_rpm_override USING btree (group_id, user_id);
 CREATE UNIQUE INDEX ledger_account_pkey ON public.ledger_account USING btree (id);
 CREATE UNIQUE INDEX ledger_account_tenant_id_name_key ON public.ledger_account USING btree (tenant_id, name) NULLS NOT DISTINCT;
 CREATE INDEX ledger_transfer_by_transaction ON public.ledger_transfer USING btree (transaction_id);
@@ -293,19 +421,34 @@ CREATE UNIQUE INDEX price_pkey ON public.price USING btree (id);
 CREATE UNIQUE INDEX provider_name_key ON public.provider USING btree (name);
 CREATE UNIQUE INDEX provider_pkey ON public.provider USING btree (id);
 CREATE UNIQUE INDEX quota_authority_pkey ON public.quota_authority USING btree (only_row);
+CREATE UNIQUE INDEX quota_counter_pkey ON public.quota_counter USING btree (tenant_id, counter);
 CREATE UNIQUE INDEX quota_follower_pkey ON public.quota_follower USING btree (process_id);
 CREATE UNIQUE INDEX request_billing_snapshot_pkey ON public.request_billing_snapshot USING btree (transaction_id);
 CREATE INDEX request_log_by_api_key ON public.request_log USING btree (api_key_id, id) WHERE (api_key_id IS NOT NULL);
 CREATE INDEX request_log_by_tenant ON public.request_log USING btree (tenant_id, id);
 CREATE UNIQUE INDEX request_log_pkey ON public.request_log USING btree (id);
+CREATE INDEX subscription_by_group ON public.subscription USING btree (group_id, id);
+CREATE INDEX subscription_by_tenant ON public.subscription USING btree (tenant_id, id);
+CREATE INDEX subscription_by_user ON public.subscription USING btree (user_id, id) WHERE (user_id IS NOT NULL);
+CREATE UNIQUE INDEX subscription_pkey ON public.subscription USING btree (id);
+CREATE UNIQUE INDEX tenant_group_pkey ON public.tenant_group USING btree (id);
+CREATE UNIQUE INDEX tenant_group_tenant_id_id_key ON public.tenant_group USING btree (tenant_id, id);
 CREATE UNIQUE INDEX tenant_pkey ON public.tenant USING btree (id);
 CREATE UNIQUE INDEX tenant_projection_pkey ON public.tenant_projection USING btree (tenant_id);
+CREATE UNIQUE INDEX tenant_user_pkey ON public.tenant_user USING btree (id);
+CREATE UNIQUE INDEX tenant_user_tenant_id_external_id_key ON public.tenant_user USING btree (tenant_id, external_id);
+CREATE UNIQUE INDEX tenant_user_tenant_id_id_key ON public.tenant_user USING btree (tenant_id, id);
 CREATE INDEX upstream_by_provider ON public.upstream USING btree (provider_id);
 CREATE UNIQUE INDEX upstream_pkey ON public.upstream USING btree (id);
+CREATE INDEX user_platform_quota_by_tenant ON public.user_platform_quota USING btree (tenant_id, id);
+CREATE UNIQUE INDEX user_platform_quota_id_key ON public.user_platform_quota USING btree (id);
+CREATE UNIQUE INDEX user_platform_quota_pkey ON public.user_platform_quota USING btree (user_id, platform);
 
 -- triggers
 CREATE TRIGGER api_key_changed AFTER INSERT OR DELETE OR UPDATE ON public.api_key FOR EACH ROW EXECUTE FUNCTION notify_change('id');
+CREATE TRIGGER free_allowance_changed AFTER INSERT OR DELETE OR UPDATE ON public.free_allowance FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
 CREATE TRIGGER gateway_process_ends BEFORE UPDATE OF status ON public.gateway_process FOR EACH ROW WHEN (((old.status = 'alive'::text) AND (new.status <> 'alive'::text))) EXECUTE FUNCTION await_rows_of_process();
+CREATE TRIGGER group_rpm_override_changed AFTER INSERT OR DELETE OR UPDATE ON public.group_rpm_override FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
 CREATE TRIGGER credit_limit_changed AFTER UPDATE OF credit_limit_nano_usd ON public.ledger_account FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
 CREATE TRIGGER ledger_transfer_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_transfer FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
 CREATE TRIGGER model_profile_changed AFTER INSERT OR DELETE OR UPDATE ON public.model_profile FOR EACH ROW EXECUTE FUNCTION notify_change('model');
@@ -313,8 +456,12 @@ CREATE TRIGGER price_changed AFTER INSERT OR DELETE OR UPDATE ON public.price FO
 CREATE TRIGGER provider_changed AFTER INSERT OR DELETE OR UPDATE ON public.provider FOR EACH ROW EXECUTE FUNCTION notify_change('id');
 CREATE TRIGGER quota_authority_changed AFTER UPDATE ON public.quota_authority FOR EACH ROW EXECUTE FUNCTION notify_change('epoch');
 CREATE TRIGGER request_billing_snapshot_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.request_billing_snapshot FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
+CREATE TRIGGER subscription_changed AFTER INSERT OR DELETE OR UPDATE ON public.subscription FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
 CREATE TRIGGER tenant_changed AFTER INSERT OR DELETE OR UPDATE ON public.tenant FOR EACH ROW EXECUTE FUNCTION notify_change('id');
+CREATE TRIGGER tenant_group_changed AFTER INSERT OR DELETE OR UPDATE ON public.tenant_group FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
+CREATE TRIGGER tenant_user_changed AFTER INSERT OR DELETE OR UPDATE ON public.tenant_user FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
 CREATE TRIGGER upstream_changed AFTER INSERT OR DELETE OR UPDATE ON public.upstream FOR EACH ROW EXECUTE FUNCTION notify_change('id');
+CREATE TRIGGER user_platform_quota_changed AFTER INSERT OR DELETE OR UPDATE ON public.user_platform_quota FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
 
 -- functions
 CREATE OR REPLACE FUNCTION public.await_rows_of_process()
@@ -350,11 +497,11 @@ begin
   insert into billing_transaction (
     id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
     balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start, api_key_id, api_key_name,
-    model, price_version, prices)
+    model, price_version, prices, scopes, funding)
   select r.id, r.tenant_id, r.trace_id, 'charge', 'PENDING', r.channel, r.is_stream, r.epoch, r.process_id,
     r.hold_nano_usd, r.credit_limit_nano_usd, r.balance_before_nano_usd, r.balance_after_nano_usd,
     to_timestamp(r.day_window_start_ms / 1000.0), to_timestamp(r.month_window_start_ms / 1000.0),
-    r.api_key_id, r.api_key_name, r.model, r.price_version, r.prices
+    r.api_key_id, r.api_key_name, r.model, r.price_version, r.prices, r.scopes, coalesce(r.funding, 'wallet')
   from unnest(v_rows) r
   where r.epoch = v_epoch and r.process_id = any (v_living)
   on conflict do nothing;
@@ -389,7 +536,7 @@ begin
 
   -- The accounts first, by id, and also for voids: a rebuild that holds the wallet sees no charge end meanwhile.
   perform 1 from ledger_account a
-    where a.tenant_id = any (v_tenants) and a.name in ('wallet', 'overrun') order by a.id for update;
+    where a.tenant_id = any (v_tenants) and a.name in ('wallet', 'promo', 'overrun') order by a.id for update;
 
   with input as (select r.* from unnest(v_rows) r),
   updated as (
@@ -409,16 +556,16 @@ begin
     insert into billing_transaction (
       id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd,
       credit_limit_nano_usd, balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start,
-      api_key_id, api_key_name, model, price_version, prices, amount_nano_usd, tokens_input_uncached,
+      api_key_id, api_key_name, model, price_version, prices, scopes, funding, amount_nano_usd, tokens_input_uncached,
       tokens_input_cached, tokens_cache_write, tokens_output, tokens_reasoning, tokens_audio, tokens_image,
       counting_method, end_reason, upstream_id, upstream_name, provider_name, reason_code, description, ended_at)
     select i.id, i.tenant_id, i.trace_id, i.type, case when i.is_commit then 'COMMITTED' else 'VOIDED' end, i.channel,
       i.is_stream, i.epoch, i.process_id, i.hold_nano_usd, i.credit_limit_nano_usd, i.balance_before_nano_usd,
       i.balance_after_nano_usd, to_timestamp(i.day_window_start_ms / 1000.0),
       to_timestamp(i.month_window_start_ms / 1000.0), i.api_key_id, i.api_key_name, i.model, i.price_version, i.prices,
-      i.amount_nano_usd, i.tokens_input_uncached, i.tokens_input_cached, i.tokens_cache_write, i.tokens_output,
-      i.tokens_reasoning, i.tokens_audio, i.tokens_image, i.counting_method, i.end_reason, i.upstream_id,
-      i.upstream_name, i.provider_name, i.reason_code, i.description, clock_timestamp()
+      i.scopes, coalesce(i.funding, 'wallet'), i.amount_nano_usd, i.tokens_input_uncached, i.tokens_input_cached,
+      i.tokens_cache_write, i.tokens_output, i.tokens_reasoning, i.tokens_audio, i.tokens_image, i.counting_method,
+      i.end_reason, i.upstream_id, i.upstream_name, i.provider_name, i.reason_code, i.description, clock_timestamp()
     from input i
     -- The fence: a hold of an old epoch was not in the balance that today's holds were admitted against, and nobody
     -- looks any more for what a swept process leaves. While the sweeper is at a dead one, it or this commit wins. A void and
@@ -428,7 +575,10 @@ begin
     returning id)
   select array_agg(w.id) into v_won from (select id from updated union all select id from inserted) w;
 
-  perform billing_post_charges(v_rows, v_won);
+  perform billing_post_charges(v_won);
+  if exists (select from billing_transaction b where b.id = any (v_won) and b.scopes is not null) then
+    perform quota_count(v_won);
+  end if;
 
   return query
     select i.id,
@@ -440,10 +590,38 @@ begin
       i.tenant_id, w.posted_nano_usd, w.version
     from unnest(v_rows) i
     left join billing_transaction b on b.id = i.id
-    left join ledger_account w on w.tenant_id = i.tenant_id and w.name = 'wallet';
+    left join lateral (
+      select sum(a.posted_nano_usd)::bigint as posted_nano_usd, sum(a.version)::bigint as version
+        from ledger_account a where a.tenant_id = i.tenant_id and a.name in ('wallet', 'promo')) w on true;
 end $function$
-  comment 'Ends charges in one transaction: PENDING → COMMITTED or VOIDED with one winner, transfers, versions and snapshots. Twice is harmless: the second answer says already_…. The wallet''s posted balance and version are the ones to project.';
-CREATE OR REPLACE FUNCTION public.billing_post_charges(p_rows charge_row[], p_won uuid[])
+  comment 'Ends charges in one transaction: PENDING → COMMITTED or VOIDED with one winner, transfers, versions, counters and snapshots. Twice is harmless: the second answer says already_…. The balance and version of wallet and promo together are the ones to project.';
+CREATE OR REPLACE FUNCTION public.billing_extend(p_rows json)
+ RETURNS TABLE(id uuid, hold_nano_usd bigint)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+#variable_conflict use_column
+declare
+  v_epoch bigint;
+begin
+  perform pg_advisory_xact_lock_shared(quota_fence());
+  select a.epoch into v_epoch from quota_authority a;
+  perform 1 from ledger_account a
+    where a.tenant_id in (select distinct (r ->> 'tenant_id')::uuid from json_array_elements(p_rows) r)
+      and a.name in ('wallet', 'promo', 'overrun') order by a.id for update;
+  return query
+    update billing_transaction b set
+      extended_nano_usd = b.extended_nano_usd + greatest(0, i.hold_nano_usd - b.hold_nano_usd),
+      hold_nano_usd = greatest(b.hold_nano_usd, i.hold_nano_usd)
+    from json_to_recordset(p_rows) as i (id uuid, hold_nano_usd bigint, epoch bigint)
+    where b.id = i.id and b.status = 'PENDING' and i.epoch = v_epoch
+    returning b.id, b.hold_nano_usd;
+end $function$
+  comment 'Makes raised holds durable; answers those of the epoch that is still current whose charge is open. Twice is harmless.';
+CREATE OR REPLACE FUNCTION public.billing_post_charges(p_won uuid[])
  RETURNS void
  LANGUAGE sql
  SET enable_seqscan TO 'off'
@@ -451,26 +629,38 @@ CREATE OR REPLACE FUNCTION public.billing_post_charges(p_rows charge_row[], p_wo
  SET enable_mergejoin TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
-  -- Charges of one tenant take their turn in the order of their ids: each takes from the wallet what the ones before have
-  -- left there, the rest from overrun, and leaves a version of its own.
-  with paid as (
-    select r.id, r.tenant_id, r.amount_nano_usd, w.id as wallet_id, o.id as overrun_id, w.posted_nano_usd as posted,
-      wallet_after_charges(w.posted_nano_usd, r.amount_nano_usd, r.credit_limit_nano_usd)
-        over (partition by r.tenant_id order by r.id rows unbounded preceding) as posted_after
-    from unnest(p_rows) r
+  -- Charges of one tenant take their turn in the order of their ids: each takes from promo, then from the wallet what the
+  -- ones before have left there, the rest from overrun, and leaves a version of its own.
+  with won as (
+    select b.id, b.tenant_id, b.amount_nano_usd, b.credit_limit_nano_usd, b.funding
+    from billing_transaction b where b.id = any (p_won) and b.status = 'COMMITTED'),
+  paid as (
+    select r.id, r.tenant_id, r.amount_nano_usd, r.credit_limit_nano_usd, p.id as promo_id, w.id as wallet_id,
+      o.id as overrun_id, w.posted_nano_usd as posted,
+      least(r.amount_nano_usd, greatest(0, coalesce(p.posted_nano_usd, 0)
+        - (sum(r.amount_nano_usd) over (partition by r.tenant_id order by r.id rows unbounded preceding)
+           - r.amount_nano_usd)))::bigint as promo_part
+    from won r
+    left join ledger_account p on p.tenant_id = r.tenant_id and p.name = 'promo'
     left join ledger_account w on w.tenant_id = r.tenant_id and w.name = 'wallet'
     left join ledger_account o on o.tenant_id = r.tenant_id and o.name = 'overrun'
-    where r.id = any (p_won) and r.is_commit),
+    where r.funding = 'wallet'),
+  walked as (
+    select *, amount_nano_usd - promo_part as rest,
+      wallet_after_charges(posted, amount_nano_usd - promo_part, credit_limit_nano_usd)
+        over (partition by tenant_id order by id rows unbounded preceding) as posted_after
+    from paid),
   charged as (
     -- Without accounts nothing is known of posted: the transfer then names no account, which refuses it.
-    select id, wallet_id, overrun_id, amount_nano_usd,
-      coalesce(lag(posted_after, 1, posted) over (partition by tenant_id order by id) - posted_after,
-        amount_nano_usd) as wallet_part
-    from paid),
+    select id, promo_id, promo_part, wallet_id, overrun_id, rest,
+      coalesce(lag(posted_after, 1, posted) over (partition by tenant_id order by id) - posted_after, rest) as wallet_part
+    from walked),
   parts as (
-    select id, wallet_id as account_id, wallet_part as amount from charged where wallet_part > 0
+    select id, promo_id as account_id, promo_part as amount from charged where promo_part > 0
     union all
-    select id, overrun_id, amount_nano_usd - wallet_part from charged where amount_nano_usd > wallet_part),
+    select id, wallet_id, wallet_part from charged where wallet_part > 0
+    union all
+    select id, overrun_id, rest - wallet_part from charged where rest > wallet_part),
   numbered as (
     select p.*, a.version + row_number() over (partition by p.account_id order by p.id) as version
     from parts p left join ledger_account a on a.id = p.account_id),
@@ -480,7 +670,13 @@ AS $function$
     where a.id = s.account_id),
   transferred as (
     insert into ledger_transfer (kind, transaction_id, debit_account_id, credit_account_id, amount_nano_usd, debit_version)
-    select 'charge', id, account_id, '00000000-0000-7000-8000-000000000001', amount, version from numbered)
+    select 'charge', id, account_id, '00000000-0000-7000-8000-000000000001'::uuid, amount, version from numbered
+    union all
+    select 'charge', id,
+      case funding when 'allowance' then '00000000-0000-7000-8000-000000000004'::uuid
+                   else '00000000-0000-7000-8000-000000000005'::uuid end,
+      '00000000-0000-7000-8000-000000000001'::uuid, amount_nano_usd, null
+    from won where funding <> 'wallet' and amount_nano_usd > 0)
   insert into request_billing_snapshot (transaction_id, tenant_id, arithmetic)
   select b.id, b.tenant_id, jsonb_build_object(
     'formula', 'ceil((sum(tokens * price) + per_request * 10^6) * multiplier / 10^12)',
@@ -505,6 +701,31 @@ CREATE OR REPLACE FUNCTION public.process_fence(p_process_id uuid)
  IMMUTABLE
 RETURN hashtextextended(('tollgate process '::text || (p_process_id)::text), (0)::bigint)
   comment 'Advisory lock between PENDING rows of a process and the end of its life: taken shared by whoever inserts them.';
+CREATE OR REPLACE FUNCTION public.quota_count(p_won uuid[])
+ RETURNS void
+ LANGUAGE sql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+  insert into quota_counter as c (tenant_id, counter, window_start_ms, window_end_ms, used)
+  select distinct on (d.tenant_id, d.counter) d.tenant_id, d.counter, d.start_ms, d.end_ms, d.used
+  from (
+    select b.tenant_id, s ->> 0 as counter, (s ->> 2)::bigint as start_ms, max((s ->> 3)::bigint) as end_ms,
+           sum(case s ->> 1 when 'r' then 1 else b.amount_nano_usd end)::bigint as used
+    from billing_transaction b cross join lateral jsonb_array_elements(b.scopes) s
+    where b.id = any (p_won) and b.status = 'COMMITTED' and b.type = 'charge'
+    group by 1, 2, 3) d
+  order by d.tenant_id, d.counter, d.start_ms desc
+  on conflict (tenant_id, counter) do update set
+    used = case when excluded.window_start_ms = c.window_start_ms then c.used + excluded.used else excluded.used end,
+    window_start_ms = excluded.window_start_ms,
+    window_end_ms = greatest(excluded.window_end_ms,
+      case when excluded.window_start_ms = c.window_start_ms then c.window_end_ms else 0 end)
+  where excluded.window_start_ms >= c.window_start_ms;
+$function$
+  comment 'Adds committed charges to the counters of the windows frozen in them. A window that a newer one has followed counts no more. A correction is not counted: the charge it corrects was given back.';
 CREATE OR REPLACE FUNCTION public.quota_fence()
  RETURNS bigint
  LANGUAGE sql
@@ -535,25 +756,39 @@ wallet_after_charges(bigint, bigint, bigint) sfunc wallet_after_charge stype big
   comment 'posted (of the first row), amount, credit limit: what the wallet has posted after these charges, one after the other.';
 
 -- views
-
+tenant_balance as
+ SELECT tenant_id,
+    (sum(posted_nano_usd))::bigint AS posted_nano_usd,
+    (sum(version))::bigint AS version
+   FROM ledger_account
+  WHERE ((name = ANY (ARRAY['wallet'::text, 'promo'::text])) AND (tenant_id IS NOT NULL))
+  GROUP BY tenant_id;
 
 -- types
-charge_row (id uuid, tenant_id uuid, trace_id uuid, channel text, is_stream boolean, epoch bigint, process_id uuid, hold_nano_usd bigint, credit_limit_nano_usd bigint, balance_before_nano_usd bigint, balance_after_nano_usd bigint, day_window_start_ms bigint, month_window_start_ms bigint, api_key_id uuid, api_key_name text, model text, price_version bigint, prices jsonb, is_new boolean, is_commit boolean, type text, amount_nano_usd bigint, tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint, tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text, upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text);
+charge_row (id uuid, tenant_id uuid, trace_id uuid, channel text, is_stream boolean, epoch bigint, process_id uuid, hold_nano_usd bigint, credit_limit_nano_usd bigint, balance_before_nano_usd bigint, balance_after_nano_usd bigint, day_window_start_ms bigint, month_window_start_ms bigint, api_key_id uuid, api_key_name text, model text, price_version bigint, prices jsonb, is_new boolean, is_commit boolean, type text, amount_nano_usd bigint, tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint, tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text, upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text, scopes jsonb, funding text);
 
 -- grants to tollgate_app
 api_key: delete, insert, select, update
 audit_log: delete, insert, select, update
 billing_transaction: insert, select, update
+free_allowance: delete, insert, select, update
 gateway_process: delete, insert, select, update
+group_rpm_override: delete, insert, select, update
 ledger_account: insert, select, update
 ledger_transfer: insert, select
 model_profile: delete, insert, select, update
 price: insert, select, update
 provider: delete, insert, select, update
 quota_authority: delete, insert, select, update
+quota_counter: delete, insert, select, update
 quota_follower: delete, insert, select, update
 request_billing_snapshot: insert, select
 request_log: delete, insert, select, update
+subscription: insert, select, update
 tenant: insert, select, update
+tenant_balance: delete, insert, select, update
+tenant_group: delete, insert, select, update
 tenant_projection: delete, insert, select, update
+tenant_user: delete, insert, select, update
 upstream: delete, insert, select, update
+user_platform_quota: delete, insert, select, update

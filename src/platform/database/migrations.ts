@@ -2,6 +2,8 @@ import type { MigrationInterface } from 'typeorm';
 import { FirstLedger1763700000000 } from '../../../migrations/1763700000000-first-ledger';
 import { MoneyFunctions1763700100000 } from '../../../migrations/1763700100000-money-functions';
 import { ControlPlaneIndexes1763700200000 } from '../../../migrations/1763700200000-control-plane-indexes';
+import { ScopeCounters1763800000000 } from '../../../migrations/1763800000000-scope-counters';
+import { CallerLimits1763800100000 } from '../../../migrations/1763800100000-caller-limits';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -11,4 +13,6 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   FirstLedger1763700000000,
   MoneyFunctions1763700100000,
   ControlPlaneIndexes1763700200000,
+  ScopeCounters1763800000000,
+  CallerLimits1763800100000,
 ];
