@@ -3,6 +3,7 @@ import { nanoUsd } from '../kernel/money';
 import {
   costOf,
   estimateCost,
+  estimateTokens,
   type FrozenPrice,
   type ModelProfile,
   NO_TOKENS,
@@ -118,5 +119,15 @@ describe('the cost of a call', () => {
     expect(estimate(10)).toBe(10n);
     expect(estimate(1_000_000)).toBe(4_096n);
     expect(estimate(10, 3)).toBe(30n);
+  });
+
+  it('counts the tokens that it is made of: input of every kind, output of all choices', () => {
+    const input = { ...TEXT_ONLY, textBytes: 10, images: 2, audioParts: 1, audioDataBytes: 48_001, choices: 3 };
+    expect(estimateTokens({ ...input, maxOutputTokens: 100 }, profile)).toEqual({
+      inputTokens: 4 + 2 * profile.tokensPerImage + 2_001,
+      outputTokens: 300,
+    });
+    expect(estimateTokens({ ...input, maxOutputTokens: undefined }, profile).outputTokens).toBe(3 * 1_024);
+    expect(estimateTokens({ ...input, maxOutputTokens: 1_000_000 }, profile).outputTokens).toBe(3 * 4_096);
   });
 });

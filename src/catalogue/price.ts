@@ -93,6 +93,19 @@ const TEXT_BYTES_PER_TOKEN = 3;
  */
 const AUDIO_DATA_BYTES_PER_TOKEN = 24;
 
+export interface TokenEstimate {
+  readonly inputTokens: number;
+  /** Of all choices together. */
+  readonly outputTokens: number;
+}
+
+/** Tokens to reserve for a call: its input as estimated, its output as it may become. */
+export function estimateTokens(input: EstimateInput, profile: ModelProfile): TokenEstimate {
+  const wanted = input.maxOutputTokens ?? profile.defaultOutputReserveTokens;
+  const perChoice = profile.maxOutputTokens === null ? wanted : Math.min(wanted, profile.maxOutputTokens);
+  return { inputTokens: inputTokensOf(input, profile), outputTokens: perChoice * input.choices };
+}
+
 /**
  * Cost to reserve for a call (money.md, Estimate): text bytes / 3, images by the model's constant and audio by its
  * length, all at the dearest bucket that the request's input may be counted in; output at the dearest that its answer
@@ -114,10 +127,8 @@ export function estimateCost(input: EstimateInput, profile: ModelProfile, price:
     input.asksForAudio ? p.audio : 0n,
     input.asksForImages ? p.image : 0n,
   );
-  const wanted = input.maxOutputTokens ?? profile.defaultOutputReserveTokens;
-  const outputTokens = profile.maxOutputTokens === null ? wanted : Math.min(wanted, profile.maxOutputTokens);
-  const weighted =
-    BigInt(inputTokensOf(input, profile)) * dearestInput + BigInt(outputTokens) * BigInt(input.choices) * dearestOutput;
+  const { inputTokens, outputTokens } = estimateTokens(input, profile);
+  const weighted = BigInt(inputTokens) * dearestInput + BigInt(outputTokens) * dearestOutput;
   const unrounded = (weighted + price.perRequestNanoUsd * MILLION) * price.multiplierMillionths;
   return nanoUsd(ceilDiv(unrounded, SCALE));
 }

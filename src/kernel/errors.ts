@@ -29,6 +29,7 @@ export const ERROR_SPECS = {
   QUOTA_BALANCE_EXCEEDED: spec(402, 'insufficient_quota', 'info'),
   QUOTA_BUDGET_EXCEEDED: spec(402, 'insufficient_quota', 'info'),
   TENANT_NOT_ACTIVE: spec(403, 'permission_error', 'info'),
+  USER_NOT_ACTIVE: spec(403, 'permission_error', 'info'),
   SUBSCRIPTION_INVALID: spec(403, 'permission_error', 'info'),
   MODEL_NOT_ALLOWED: spec(403, 'permission_error', 'debug'),
   NOT_FOUND: spec(404, 'not_found_error', 'debug'),
@@ -70,6 +71,15 @@ export const ERROR_SPECS = {
 
 export type ErrorCode = keyof typeof ERROR_SPECS;
 
+/** The limit that refused, by the name of its scope: requests and tokens are counts, money is nano-USD. */
+export interface RefusedQuota {
+  readonly scope: string;
+  readonly measure: 'requests' | 'usd' | 'tokens';
+  readonly limit: bigint;
+  /** Without the refused call. */
+  readonly used: bigint;
+}
+
 /** A refusal as a value: what the caller gets instead of an answer. */
 export interface Refusal {
   readonly code: ErrorCode;
@@ -82,6 +92,13 @@ export interface Refusal {
   readonly retryAfterMs?: number;
   /** When the refused window ends, for 429 of a calendar or rolling window. */
   readonly windowResetsAt?: Date;
+  /** The limit that refused, and its use without this call; money in nano-USD. */
+  readonly quota?: {
+    readonly scope: string;
+    readonly measure: 'requests' | 'usd' | 'tokens';
+    readonly limit: bigint;
+    readonly used: bigint;
+  };
 }
 
 export function refuse(code: ErrorCode, details: Omit<Refusal, 'code'> = {}): Refusal {
