@@ -92,13 +92,8 @@ export interface Refusal {
   readonly retryAfterMs?: number;
   /** When the refused window ends, for 429 of a calendar or rolling window. */
   readonly windowResetsAt?: Date;
-  /** The limit that refused, and its use without this call; money in nano-USD. */
-  readonly quota?: {
-    readonly scope: string;
-    readonly measure: 'requests' | 'usd' | 'tokens';
-    readonly limit: bigint;
-    readonly used: bigint;
-  };
+  /** Of a refusal by a limit, for rate-limit headers and quotes. */
+  readonly quota?: RefusedQuota;
 }
 
 export function refuse(code: ErrorCode, details: Omit<Refusal, 'code'> = {}): Refusal {

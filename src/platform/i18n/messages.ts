@@ -51,6 +51,10 @@ export const MESSAGES: Readonly<Record<ErrorCode, Readonly<Record<Locale, string
     'en-US': 'This account is suspended or closed. Contact the operator.',
     'zh-CN': '此账户已被停用或关闭，请联系运营方。',
   },
+  USER_NOT_ACTIVE: {
+    'en-US': 'The user this API key was given to is suspended. Contact the operator.',
+    'zh-CN': '此 API 密钥所属的用户已被停用，请联系运营方。',
+  },
   SUBSCRIPTION_INVALID: {
     'en-US':
       'The subscription that pays for this API key is missing, not active, has not begun or has ended. Renew it, or use another key.',
