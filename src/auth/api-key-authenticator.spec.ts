@@ -1,93 +1,20 @@
 import 'reflect-metadata';
-import { Test, type TestingModule } from '@nestjs/testing';
-import { Client, type Pool } from 'pg';
+import { Client } from 'pg';
+import { AuthInstance, until } from '../../test/support/auth-harness';
 import { createTestDatabase, type TestDatabase } from '../../test/support/test-database';
-import { testSettings } from '../../test/support/test-settings';
-import { CLOCK, type OffsetClock } from '../kernel/clock';
 import { newId } from '../kernel/ids';
-import { SettingsModule } from '../platform/config/settings.module';
-import { CHANGE_FEED_TIMING, ChangeFeed } from '../platform/database/change-feed';
-import { DatabaseModule } from '../platform/database/database.module';
-import { PG_POOL } from '../platform/database/pg-pool';
-import { ApiKeyAuthenticator } from './api-key-authenticator';
+import { NO_LIMITS } from '../quota/scopes/caller-limits';
 import { ApiKeyHasher } from './api-key-hasher';
-import { AuthModule } from './auth.module';
 import type { Principal } from './principal';
-
-/** One gateway process' worth of authentication, with a count of the statements it sends to Postgres. */
-class Instance {
-  private constructor(
-    readonly module: TestingModule,
-    readonly statements: string[],
-  ) {}
-
-  static async start(databaseUrl: string): Promise<Instance> {
-    const module = await Test.createTestingModule({
-      imports: [
-        SettingsModule.register(testSettings({ databaseUrl, testClockOffsetMs: 0 })),
-        DatabaseModule,
-        AuthModule,
-      ],
-    })
-      .overrideProvider(CHANGE_FEED_TIMING)
-      .useValue({ beatMs: 50, silenceMs: 400, firstRetryMs: 600, lastRetryMs: 600 })
-      .compile();
-    module.useLogger(false);
-    await module.init();
-    const statements: string[] = [];
-    const pool = module.get<Pool>(PG_POOL);
-    const query = pool.query.bind(pool) as (config: { text: string }) => Promise<unknown>;
-    pool.query = ((config: { text: string } | string, values?: unknown) => {
-      statements.push(typeof config === 'string' ? config : config.text);
-      return typeof config === 'string' ? (query as unknown as Pool['query'])(config, values as []) : query(config);
-    }) as Pool['query'];
-    return new Instance(module, statements);
-  }
-
-  get authenticator(): ApiKeyAuthenticator {
-    return this.module.get(ApiKeyAuthenticator);
-  }
-
-  get feed(): ChangeFeed {
-    return this.module.get(ChangeFeed);
-  }
-
-  get pool(): Pool {
-    return this.module.get<Pool>(PG_POOL);
-  }
-
-  get clock(): OffsetClock {
-    return this.module.get<OffsetClock>(CLOCK);
-  }
-
-  ask(key: string): ReturnType<ApiKeyAuthenticator['authenticate']> {
-    return this.authenticator.authenticate({ authorization: `Bearer ${key}` });
-  }
-
-  async codeOf(key: string): Promise<string> {
-    const answer = await this.ask(key);
-    return 'code' in answer ? answer.code : 'ADMITTED';
-  }
-}
-
-/** Repeats until it holds; returns how long that took. */
-async function until(holds: () => boolean | Promise<boolean>): Promise<number> {
-  const startMs = performance.now();
-  while (!(await holds())) {
-    if (performance.now() - startMs > 10_000) throw new Error('it never came true');
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-  return performance.now() - startMs;
-}
 
 describe('ApiKeyAuthenticator', () => {
   let database: TestDatabase;
-  let one: Instance;
-  let two: Instance;
+  let one: AuthInstance;
+  let two: AuthInstance;
 
   beforeAll(async () => {
     database = await createTestDatabase();
-    [one, two] = await Promise.all([Instance.start(database.url), Instance.start(database.url)]);
+    [one, two] = await Promise.all([AuthInstance.start(database.url), AuthInstance.start(database.url)]);
   });
 
   afterAll(async () => {
@@ -123,15 +50,6 @@ describe('ApiKeyAuthenticator', () => {
     return [key, id];
   }
 
-  /** Admitted, and from memory: without a promise. */
-  async function warmUp(instance: Instance, key: string): Promise<void> {
-    await until(async () => {
-      await instance.ask(key);
-      return !(instance.ask(key) instanceof Promise);
-    });
-    expect(instance.ask(key)).toHaveProperty('tenantId');
-  }
-
   it('makes keys of 256 random bits and stores nothing that authenticates', async () => {
     const tenantId = await makeTenant();
     const [key, id] = await makeKey(tenantId);
@@ -149,7 +67,7 @@ describe('ApiKeyAuthenticator', () => {
   it('answers with everything the hot path needs, the second time without a promise and without Postgres', async () => {
     const tenantId = await makeTenant(5_000);
     const [key, apiKeyId] = await makeKey(tenantId, { models: ['gpt-a', 'gpt-b'] });
-    await warmUp(one, key);
+    await one.warmUp(key);
     const before = one.statements.length;
     const principal = one.ask(key) as Principal;
     expect(principal).toEqual({
@@ -157,7 +75,14 @@ describe('ApiKeyAuthenticator', () => {
       apiKeyId,
       apiKeyName: 'ci',
       allowedModels: new Set(['gpt-a', 'gpt-b']),
-      limits: { tenantId, timezone: 'Asia/Shanghai', creditLimit: 5_000n, dailyQuota: 7, monthlyQuota: null },
+      limits: {
+        ...NO_LIMITS,
+        tenantId,
+        timezone: 'Asia/Shanghai',
+        creditLimit: 5_000n,
+        dailyQuota: 7,
+        key: { apiKeyId, budget: null, usd5h: null, usd1d: null, usd7d: null },
+      },
       unknownPricePolicy: 'reject',
     });
     expect(one.statements.length).toBe(before);
@@ -165,7 +90,7 @@ describe('ApiKeyAuthenticator', () => {
 
   it('refuses a key that another process revoked, within 5 s', async () => {
     const [key, id] = await makeKey(await makeTenant());
-    await Promise.all([warmUp(one, key), warmUp(two, key)]);
+    await Promise.all([one.warmUp(key), two.warmUp(key)]);
     await one.pool.query('update api_key set revoked_at = now() where id = $1', [id]);
     const tookMs = await until(async () => (await two.codeOf(key)) === 'API_KEY_REVOKED');
     expect(tookMs).toBeLessThan(5_000);
@@ -174,7 +99,7 @@ describe('ApiKeyAuthenticator', () => {
 
   it('refuses a key that another process deleted', async () => {
     const [key, id] = await makeKey(await makeTenant());
-    await warmUp(two, key);
+    await two.warmUp(key);
     await one.pool.query('delete from api_key where id = $1', [id]);
     await until(async () => (await two.codeOf(key)) === 'INVALID_API_KEY');
   });
@@ -182,7 +107,7 @@ describe('ApiKeyAuthenticator', () => {
   it('follows a tenant that is suspended and comes back, and its new limits', async () => {
     const tenantId = await makeTenant();
     const [key] = await makeKey(tenantId);
-    await warmUp(two, key);
+    await two.warmUp(key);
     await one.pool.query(`update tenant set status = 'suspended' where id = $1`, [tenantId]);
     await until(async () => (await two.codeOf(key)) === 'TENANT_NOT_ACTIVE');
     await one.pool.query(`update tenant set status = 'active', daily_quota = 9 where id = $1`, [tenantId]);
@@ -194,7 +119,7 @@ describe('ApiKeyAuthenticator', () => {
 
   it('lets a key expire while it is in memory', async () => {
     const [key] = await makeKey(await makeTenant(), { expiresAt: new Date(Date.now() + 60_000) });
-    await warmUp(one, key);
+    await one.warmUp(key);
     one.clock.offsetMs = 61_000;
     try {
       expect(one.ask(key)).toMatchObject({ code: 'API_KEY_EXPIRED' });
@@ -206,7 +131,7 @@ describe('ApiKeyAuthenticator', () => {
 
   it('forgets everything when beats are missed, and asks Postgres for each call until they are back', async () => {
     const [key, id] = await makeKey(await makeTenant());
-    await warmUp(two, key);
+    await two.warmUp(key);
     const superuser = new Client({ connectionString: database.url });
     await superuser.connect();
     await superuser.query(

@@ -14,6 +14,18 @@ const UNKNOWN_KEY = refuse('INVALID_API_KEY');
 const EXPIRED_KEY = refuse('API_KEY_EXPIRED');
 const CANNOT_ASK = refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
 
+/** Whose changes change what the keys of a tenant may do; the trigger of each names the tenant. */
+const TABLES_OF_TENANT = [
+  'tenant',
+  'ledger_account',
+  'tenant_user',
+  'tenant_group',
+  'group_rpm_override',
+  'user_platform_quota',
+  'subscription',
+  'free_allowance',
+] as const;
+
 /**
  * Who is calling. Answers from memory, without a promise, while the change feed tells this process of every change; a
  * revoked key is therefore refused as soon as the change arrives. While the feed is away memory is not trusted: each
@@ -50,8 +62,7 @@ export class ApiKeyAuthenticator implements OnModuleInit {
       },
       lost,
     });
-    this.feed.subscribe('tenant', { changed: tenantChanged, lost });
-    this.feed.subscribe('ledger_account', { changed: tenantChanged, lost });
+    for (const table of TABLES_OF_TENANT) this.feed.subscribe(table, { changed: tenantChanged, lost });
   }
 
   /** Also for who just committed a change and wants it obeyed here at once, without waiting for the feed. */
@@ -73,7 +84,8 @@ export class ApiKeyAuthenticator implements OnModuleInit {
     const cacheKey = digest.toString('latin1');
     if (this.feed.isLive) {
       const record = this.cache.find(cacheKey);
-      if (record) return this.judge(record, digest);
+      const nowMs = this.clock.nowMs();
+      if (record && nowMs < record.staleAtMs) return this.judge(record, digest, nowMs);
       if (this.cache.isKnownToBeUnknown(cacheKey)) return UNKNOWN_KEY;
     }
     return this.ask(cacheKey, digest);
@@ -91,13 +103,13 @@ export class ApiKeyAuthenticator implements OnModuleInit {
     }
     this.isFailing = false;
     if (wasLive && changesBefore === this.changes) this.cache.remember(cacheKey, record);
-    return record ? this.judge(record, digest) : UNKNOWN_KEY;
+    return record ? this.judge(record, digest, this.clock.nowMs()) : UNKNOWN_KEY;
   }
 
-  private judge(record: ApiKeyRecord, digest: Buffer): Principal | Refusal {
+  private judge(record: ApiKeyRecord, digest: Buffer, nowMs: number): Principal | Refusal {
     if (!timingSafeEqual(record.digest, digest)) return UNKNOWN_KEY;
     if (record.refusal) return record.refusal;
-    return this.clock.nowMs() < record.expiresAtMs ? record.principal : EXPIRED_KEY;
+    return nowMs < record.expiresAtMs ? record.principal : EXPIRED_KEY;
   }
 
   /** Once until a look-up succeeds again: an outage must not write a line for each refused call. */

@@ -1,8 +1,11 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Pool, QueryConfig } from 'pg';
+import { CLOCK, type Clock } from '../kernel/clock';
 import { Settings } from '../platform/config/settings';
 import { PG_POOL } from '../platform/database/pg-pool';
-import { API_KEY_ROWS, type ApiKeyRecord, type ApiKeyRow, recordOf } from './api-key-record';
+import { type ApiKeyRecord, recordOf } from './api-key-record';
+import { API_KEY_ROWS, type ApiKeyRow } from './api-key-rows';
+import { FreeAllowances } from './free-allowances';
 
 /** Most digests asked for in one statement, and most that may wait: what is beyond is refused, never queued. */
 const MAX_BATCH = 500;
@@ -36,6 +39,8 @@ export class ApiKeyLookup {
   constructor(
     @Inject(PG_POOL) private readonly pool: Pool,
     private readonly settings: Settings,
+    private readonly allowances: FreeAllowances,
+    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   /** Rejects where Postgres does not answer in time, or with LookupOverloadedError. */
@@ -65,13 +70,8 @@ export class ApiKeyLookup {
 
   private async run(batch: ReadonlyMap<string, Question>): Promise<void> {
     try {
-      const query: QueryConfig & { query_timeout: number } = {
-        name: 'api-keys-by-digest',
-        text: API_KEY_ROWS,
-        values: [[...batch.values()].map(({ digest }) => digest)],
-        query_timeout: this.settings.billingWaitMs,
-      };
-      const { rows } = await this.pool.query<ApiKeyRow>(query);
+      const digests = [...batch.values()].map(({ digest }) => digest);
+      const rows = await this.rowsWithAllowances(digests);
       const records = new Map(rows.map((row) => [row.digest.toString('latin1'), recordOf(row)]));
       for (const [cacheKey, { waiters }] of batch) {
         for (const waiter of waiters) waiter.resolve(records.get(cacheKey));
@@ -81,5 +81,25 @@ export class ApiKeyLookup {
         for (const waiter of waiters) waiter.reject(error);
       }
     }
+  }
+
+  /** A tenant's first look-up makes its free allowances, then reads what became of them: another's row may stand. */
+  private async rowsWithAllowances(digests: readonly Buffer[]): Promise<readonly ApiKeyRow[]> {
+    const rows = await this.rowsOf(digests);
+    const lacking = rows.filter((row) => !this.allowances.areIn(row.allowances)).map((row) => row.tenant_id);
+    if (lacking.length === 0) return rows;
+    await this.allowances.make(new Set(lacking), this.settings.billingWaitMs);
+    return this.rowsOf(digests);
+  }
+
+  private async rowsOf(digests: readonly Buffer[]): Promise<readonly ApiKeyRow[]> {
+    const query: QueryConfig & { query_timeout: number } = {
+      name: 'api-keys-by-digest',
+      text: API_KEY_ROWS,
+      values: [digests, this.clock.nowMs()],
+      query_timeout: this.settings.billingWaitMs,
+    };
+    const { rows } = await this.pool.query<ApiKeyRow>(query);
+    return rows;
   }
 }

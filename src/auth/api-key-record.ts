@@ -1,44 +1,28 @@
 import { type Refusal, refuse } from '../kernel/errors';
-import { nanoUsd } from '../kernel/money';
-import { NO_LIMITS } from '../quota/scopes/caller-limits';
-import type { Principal, UnknownPricePolicy } from './principal';
-import type { TenantStatus } from './tenant.entity';
+import { type NanoUsd, nanoUsd } from '../kernel/money';
+import type {
+  CallerLimits,
+  GroupLimits,
+  KeyLimits,
+  Service,
+  SubscriptionLimits,
+  UsdLimits,
+  UserLimits,
+} from '../quota/scopes/caller-limits';
+import type { ApiKeyRow } from './api-key-rows';
+import { isService } from './free-allowances';
+import type { Principal } from './principal';
 
-/** A key and its tenant as one row; bigint columns arrive as text. */
-export interface ApiKeyRow {
-  readonly digest: Buffer;
-  readonly api_key_id: string;
-  readonly api_key_name: string;
-  readonly allowed_models: string[] | null;
-  readonly expires_at: Date | null;
-  readonly revoked_at: Date | null;
-  readonly tenant_id: string;
-  readonly tenant_status: TenantStatus;
-  readonly timezone: string;
-  readonly daily_quota: string | null;
-  readonly monthly_quota: string | null;
-  readonly unknown_price_policy: UnknownPricePolicy;
-  readonly credit_limit_nano_usd: string;
-}
-
-/** What a known key means, worked out once when it is read; only the expiry is left to each use. */
+/** What a known key means, worked out once when it is read; only times are left to each use. */
 export interface ApiKeyRecord {
   readonly digest: Buffer;
   readonly principal: Principal;
   /** Set where the key is refused whatever the time. */
   readonly refusal: Refusal | undefined;
   readonly expiresAtMs: number;
+  /** From then on another subscription may pay for the key, though nobody changed anything: it is read anew. */
+  readonly staleAtMs: number;
 }
-
-export const API_KEY_ROWS = `
-select k.digest, k.id as api_key_id, k.name as api_key_name, k.allowed_models, k.expires_at, k.revoked_at,
-       t.id as tenant_id, t.status as tenant_status, t.timezone,
-       t.daily_quota, t.monthly_quota, t.unknown_price_policy,
-       coalesce(a.credit_limit_nano_usd, 0) as credit_limit_nano_usd
-  from api_key k
-  join tenant t on t.id = k.tenant_id
-  left join ledger_account a on a.tenant_id = t.id and a.name = 'wallet'
- where k.digest = any($1::bytea[])`;
 
 export function recordOf(row: ApiKeyRow): ApiKeyRecord {
   return {
@@ -46,6 +30,7 @@ export function recordOf(row: ApiKeyRow): ApiKeyRecord {
     principal: principalOf(row),
     refusal: standingRefusal(row),
     expiresAtMs: row.expires_at?.getTime() ?? Number.POSITIVE_INFINITY,
+    staleAtMs: row.subscription_changes_at?.getTime() ?? Number.POSITIVE_INFINITY,
   };
 }
 
@@ -55,19 +40,84 @@ function principalOf(row: ApiKeyRow): Principal {
     apiKeyId: row.api_key_id,
     apiKeyName: row.api_key_name,
     allowedModels: row.allowed_models === null ? null : new Set(row.allowed_models),
-    limits: {
-      tenantId: row.tenant_id,
-      timezone: row.timezone,
-      creditLimit: nanoUsd(row.credit_limit_nano_usd),
-      ...NO_LIMITS,
-      dailyQuota: row.daily_quota === null ? null : Number(row.daily_quota),
-      monthlyQuota: row.monthly_quota === null ? null : Number(row.monthly_quota),
-    },
+    limits: limitsOf(row),
     unknownPricePolicy: row.unknown_price_policy,
   };
 }
 
 function standingRefusal(row: ApiKeyRow): Refusal | undefined {
   if (row.revoked_at !== null) return refuse('API_KEY_REVOKED');
-  return row.tenant_status === 'active' ? undefined : refuse('TENANT_NOT_ACTIVE');
+  if (row.tenant_status !== 'active') return refuse('TENANT_NOT_ACTIVE');
+  return row.user_status === 'suspended' ? refuse('USER_NOT_ACTIVE') : undefined;
+}
+
+function limitsOf(row: ApiKeyRow): CallerLimits {
+  return {
+    tenantId: row.tenant_id,
+    timezone: row.timezone,
+    creditLimit: nanoUsd(row.credit_limit_nano_usd),
+    dailyQuota: countOrNull(row.daily_quota),
+    monthlyQuota: countOrNull(row.monthly_quota),
+    rpm: countOrNull(row.rpm_limit),
+    tpm: countOrNull(row.tpm_limit),
+    concurrency: countOrNull(row.concurrency_limit),
+    allowances: allowancesOf(row),
+    key: keyLimitsOf(row),
+    user: userLimitsOf(row),
+    group: groupLimitsOf(row),
+    subscription: subscriptionOf(row),
+  };
+}
+
+/** Those of services this process does not know are left out: an older process beside a newer one. */
+function allowancesOf({ allowances }: ApiKeyRow): ReadonlyMap<Service, number> {
+  const known = new Map<Service, number>();
+  for (const [service, calls] of Object.entries(allowances ?? {})) {
+    if (isService(service)) known.set(service, Number(calls));
+  }
+  return known;
+}
+
+function keyLimitsOf(row: ApiKeyRow): KeyLimits {
+  return {
+    apiKeyId: row.api_key_id,
+    budget: usdOrNull(row.budget_nano_usd),
+    usd5h: usdOrNull(row.limit_5h_nano_usd),
+    usd1d: usdOrNull(row.limit_1d_nano_usd),
+    usd7d: usdOrNull(row.limit_7d_nano_usd),
+  };
+}
+
+function userLimitsOf(row: ApiKeyRow): UserLimits | null {
+  if (row.user_id === null) return null;
+  const platforms = (row.user_platforms ?? []).map((quota) => [quota.platform, usdLimits(quota)] as const);
+  return { userId: row.user_id, rpm: countOrNull(row.user_rpm_limit), platforms: new Map(platforms) };
+}
+
+function groupLimitsOf(row: ApiKeyRow): GroupLimits | null {
+  return row.group_id === null ? null : { groupId: row.group_id, rpm: countOrNull(row.group_rpm_limit) };
+}
+
+function subscriptionOf(row: ApiKeyRow): SubscriptionLimits | 'none' | null {
+  if (row.group_kind !== 'subscription') return null;
+  if (row.subscription_id === null) return 'none';
+  return {
+    subscriptionId: row.subscription_id,
+    isActive: row.subscription_status === 'active',
+    startsAtMs: row.subscription_starts_at?.getTime() ?? Number.NEGATIVE_INFINITY,
+    endsAtMs: row.subscription_ends_at?.getTime() ?? Number.POSITIVE_INFINITY,
+    ...usdLimits({ day: row.subscription_day, week: row.subscription_week, month: row.subscription_month }),
+  };
+}
+
+function usdLimits({ day, week, month }: Readonly<Record<keyof UsdLimits, string | null>>): UsdLimits {
+  return { day: usdOrNull(day), week: usdOrNull(week), month: usdOrNull(month) };
+}
+
+function usdOrNull(amount: string | null): NanoUsd | null {
+  return amount === null ? null : nanoUsd(amount);
+}
+
+function countOrNull(count: string | null): number | null {
+  return count === null ? null : Number(count);
 }

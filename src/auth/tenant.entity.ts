@@ -1,14 +1,9 @@
-import { Column, CreateDateColumn, Entity, PrimaryColumn, UpdateDateColumn, type ValueTransformer } from 'typeorm';
+import { Column, CreateDateColumn, Entity, PrimaryColumn, UpdateDateColumn } from 'typeorm';
+import { CountLimitColumn } from './limit.columns';
 import type { UnknownPricePolicy } from './principal';
 
 export const TENANT_STATUSES = ['active', 'suspended', 'closed'] as const;
 export type TenantStatus = (typeof TENANT_STATUSES)[number];
-
-/** Request counts stay far below 2^53 (the API bounds them), so a number holds them exactly. */
-const requestCount: ValueTransformer = {
-  to: (value: number | null) => value,
-  from: (value: string | null) => (value === null ? null : Number(value)),
-};
 
 /** Closed, never deleted: money rows name it for ever. */
 @Entity({ name: 'tenant' })
@@ -26,11 +21,21 @@ export class Tenant {
   timezone!: string;
 
   /** Requests a calendar day in the tenant's zone; null is unlimited. */
-  @Column({ name: 'daily_quota', type: 'bigint', nullable: true, transformer: requestCount })
+  @CountLimitColumn('daily_quota')
   dailyQuota!: number | null;
 
-  @Column({ name: 'monthly_quota', type: 'bigint', nullable: true, transformer: requestCount })
+  @CountLimitColumn('monthly_quota')
   monthlyQuota!: number | null;
+
+  /** Requests and tokens in 60 seconds, and calls under way at once, of all its keys; null is unlimited. */
+  @CountLimitColumn('rpm_limit')
+  rpmLimit!: number | null;
+
+  @CountLimitColumn('tpm_limit')
+  tpmLimit!: number | null;
+
+  @CountLimitColumn('concurrency_limit')
+  concurrencyLimit!: number | null;
 
   @Column({ name: 'unknown_price_policy', type: 'text' })
   unknownPricePolicy!: UnknownPricePolicy;

@@ -68,6 +68,12 @@ export class Settings {
   @IsTimeZone()
   defaultTimezone = 'UTC';
 
+  /** Calls a calendar month that cost a new tenant nothing, by service: `chat=100`. Which services there are, auth knows. */
+  @Matches(/^([a-z_]{1,64}=\d{1,12}(,[a-z_]{1,64}=\d{1,12})*)?$/, {
+    message: '$property must be services with calls a month such as chat=100, separated by commas',
+  })
+  freeAllowances = '';
+
   /** Upstreams on private and loopback addresses. Unset: allowed outside production (see allowsPrivateUpstreams). */
   @IsOptional()
   @Transform(toBoolean)

@@ -1,0 +1,32 @@
+import { Column, CreateDateColumn, Entity, PrimaryColumn, UpdateDateColumn } from 'typeorm';
+import { CountLimitColumn } from './limit.columns';
+
+export const GROUP_KINDS = ['standard', 'subscription'] as const;
+export type GroupKind = (typeof GROUP_KINDS)[number];
+
+/** Keys of a tenant that share a rate, and in a subscription group who pays for them. */
+@Entity({ name: 'tenant_group' })
+export class TenantGroup {
+  @PrimaryColumn('uuid')
+  id!: string;
+
+  @Column({ name: 'tenant_id', type: 'uuid' })
+  tenantId!: string;
+
+  @Column('text')
+  name!: string;
+
+  /** Never changes: it says who pays. */
+  @Column('text')
+  kind!: GroupKind;
+
+  /** Requests in 60 seconds of each user in the group. */
+  @CountLimitColumn('rpm_limit')
+  rpmLimit!: number | null;
+
+  @CreateDateColumn({ name: 'created_at', type: 'timestamptz' })
+  createdAt!: Date;
+
+  @UpdateDateColumn({ name: 'updated_at', type: 'timestamptz' })
+  updatedAt!: Date;
+}
