@@ -202,7 +202,8 @@ for i = FIRST_SCOPE, #ARGV, PER_SCOPE do
 end
 
 local available = tonumber(state[2]) + tonumber(ARGV[6]) - tonumber(state[3])
-if funding == 'wallet' and needs.u > available then
+-- A hold of nothing needs no cover, also where the tenant is in debt: a free call, or one that shadow mode lets pass.
+if funding == 'wallet' and needs.u > 0 and needs.u > available then
   return { 'REFUSED', '0', ARGV[4], text(available), '' }
 end
 if refusal then
