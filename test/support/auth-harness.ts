@@ -1,14 +1,22 @@
 import { Test, type TestingModule } from '@nestjs/testing';
 import type { Pool } from 'pg';
 import { ApiKeyAuthenticator } from '../../src/auth/api-key-authenticator';
+import { ApiKeyHasher } from '../../src/auth/api-key-hasher';
 import { AuthModule } from '../../src/auth/auth.module';
 import { CLOCK, type OffsetClock } from '../../src/kernel/clock';
+import { newId } from '../../src/kernel/ids';
 import type { Settings } from '../../src/platform/config/settings';
 import { SettingsModule } from '../../src/platform/config/settings.module';
 import { CHANGE_FEED_TIMING, ChangeFeed } from '../../src/platform/database/change-feed';
 import { DatabaseModule } from '../../src/platform/database/database.module';
 import { PG_POOL } from '../../src/platform/database/pg-pool';
+import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import { testSettings } from './test-settings';
+
+export interface MadeKey {
+  readonly id: string;
+  readonly key: string;
+}
 
 /** One gateway process' worth of authentication, with a count of the statements it sends to Postgres. */
 export class AuthInstance {
@@ -67,6 +75,29 @@ export class AuthInstance {
       return !(this.ask(key) instanceof Promise);
     });
     expect(this.ask(key)).toHaveProperty('tenantId');
+  }
+
+  async limitsOf(key: string): Promise<CallerLimits> {
+    const answer = await this.ask(key);
+    if ('code' in answer) throw new Error(`refused with ${answer.code}`);
+    return answer.limits;
+  }
+
+  /** A row as it is, past the control plane; with an id of its own unless `id` is undefined. Returns the id. */
+  async insert(table: string, fields: object): Promise<string> {
+    const id = newId();
+    const columns = Object.entries<unknown>({ id, ...fields }).filter(([, value]) => value !== undefined);
+    await this.pool.query(
+      `insert into ${table} (${columns.map(([name]) => name).join(', ')})
+         values (${columns.map((_, at) => `$${at + 1}`).join(', ')})`,
+      columns.map(([, value]) => value),
+    );
+    return id;
+  }
+
+  async insertKey(fields: object): Promise<MadeKey> {
+    const { key, digest, hint } = this.module.get(ApiKeyHasher).newKey();
+    return { key, id: await this.insert('api_key', { name: 'ci', digest, hint, ...fields }) };
   }
 
   async codeOf(key: string): Promise<string> {

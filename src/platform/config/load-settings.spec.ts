@@ -76,6 +76,11 @@ describe('loadSettings', () => {
     ['ENCRYPTION_KEY', 'hunter2', 'ENCRYPTION_KEY must be 32 bytes: 64 hex digits, or 44 characters of base64'],
     ['DOCS_ENABLED', 'perhaps', 'DOCS_ENABLED must be true or false'],
     ['DEFAULT_TIMEZONE', 'Mars/Base', 'DEFAULT_TIMEZONE must be an IANA time zone such as Asia/Shanghai'],
+    [
+      'FREE_ALLOWANCES',
+      'chat=many',
+      'FREE_ALLOWANCES must be services with calls a month such as chat=100, separated by commas',
+    ],
   ])('refuses %s=%s, saying what is expected and never the value', (name, value, problem) => {
     const problems = problemsOf({ ...required, [name]: value });
     expect(problems).toEqual([problem]);
