@@ -1,6 +1,6 @@
 import type { FrozenPrice, TokenCounts } from '../catalogue/price';
 import type { NanoUsd } from '../kernel/money';
-import type { AdmittedHold } from '../quota/quota-store.port';
+import type { AdmittedHold, PendingRow } from '../quota/quota-store.port';
 
 /**
  * A charge: PENDING while its hold is open, then COMMITTED or VOIDED, once.
@@ -21,14 +21,8 @@ export type CountingMethod = 'usage' | 'tokenizer' | 'estimated';
 /** Everything decided at the reserve; settle, release, sweeper and rebuild look nothing up. */
 export interface FrozenCharge {
   readonly hold: AdmittedHold;
-  /** Made by the gateway; unique per tenant. */
-  readonly traceId: string;
-  readonly channel: Channel;
-  readonly isStream: boolean;
-  readonly apiKeyId: string;
-  readonly apiKeyName: string;
-  /** As the client named it: what is priced. */
-  readonly model: string;
+  /** Whose call it is, and for what. */
+  readonly pending: PendingRow;
   readonly price: FrozenPrice;
 }
 

@@ -1,31 +1,47 @@
 import { Metrics } from '../platform/metrics/metrics';
-import type { HoldRequest, PostedBalance, QuotaStore, ReserveOutcome } from './quota-store.port';
+import type {
+  EndedHold,
+  ExtendOutcome,
+  HoldExtension,
+  HoldRequest,
+  PostedBalance,
+  QuotaStore,
+  ReserveOutcome,
+} from './quota-store.port';
 
 /** Times each script's round trip around a store. */
 export class MeteredQuotaStore implements QuotaStore {
   private readonly deduct;
-  private readonly settled;
-  private readonly released;
+  private readonly extended;
+  private readonly ended;
 
   constructor(
     private readonly inner: QuotaStore,
     metrics: Metrics,
   ) {
     this.deduct = metrics.redisLuaSeconds.of('quota_deduct');
-    this.settled = metrics.redisLuaSeconds.of('quota_settle');
-    this.released = metrics.redisLuaSeconds.of('quota_release');
+    this.extended = metrics.redisLuaSeconds.of('quota_extend');
+    this.ended = metrics.redisLuaSeconds.of('quota_end');
   }
 
   reserve(hold: HoldRequest): Promise<ReserveOutcome> {
     return timed(this.deduct, this.inner.reserve(hold));
   }
 
-  settle(tenantId: string, holdIds: readonly string[], posted: PostedBalance): Promise<void> {
-    return timed(this.settled, this.inner.settle(tenantId, holdIds, posted));
+  quote(hold: HoldRequest): Promise<ReserveOutcome> {
+    return timed(this.deduct, this.inner.quote(hold));
+  }
+
+  extend(extension: HoldExtension): Promise<ExtendOutcome> {
+    return timed(this.extended, this.inner.extend(extension));
+  }
+
+  settle(tenantId: string, ended: readonly EndedHold[], posted: PostedBalance): Promise<void> {
+    return timed(this.ended, this.inner.settle(tenantId, ended, posted));
   }
 
   release(tenantId: string, holdIds: readonly string[]): Promise<void> {
-    return timed(this.released, this.inner.release(tenantId, holdIds));
+    return timed(this.ended, this.inner.release(tenantId, holdIds));
   }
 }
 

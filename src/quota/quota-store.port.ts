@@ -15,6 +15,8 @@ export interface QuotaStore {
    * answer. Throws QuotaUnavailableError where the store cannot be reached.
    */
   reserve(hold: HoldRequest): Promise<ReserveOutcome>;
+  /** What reserve would answer now; changes nothing. */
+  quote(hold: HoldRequest): Promise<ReserveOutcome>;
   /**
    * Raises an open hold to a larger amount under the limits it was admitted with, for a stream that outgrows it; all or
    * nothing. Twice is harmless: a hold that has the amount, or more, is left as it is. Throws QuotaUnavailableError.
@@ -62,6 +64,8 @@ export interface PendingRow {
 export interface HoldExtension {
   readonly holdId: string;
   readonly limits: CallerLimits;
+  /** The epoch the hold lives in. */
+  readonly epoch: bigint;
   /** What the hold shall have afterwards. */
   readonly amount: NanoUsd;
   readonly service: Service;
@@ -70,8 +74,7 @@ export interface HoldExtension {
 
 /** 'gone': no such hold is open any more, or its epoch is over; it is not extended. */
 export type ExtendOutcome =
-  | { readonly extended: true; readonly amount: NanoUsd }
-  | { readonly extended: false; readonly refusal: Refusal | 'gone' };
+  { readonly extended: true } | { readonly extended: false; readonly refusal: Refusal | 'gone' };
 
 /** A hold whose charge is committed, with what it came to. */
 export interface EndedHold {

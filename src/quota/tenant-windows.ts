@@ -1,4 +1,5 @@
 import { calendarWindow, type CalendarUnit, type CalendarWindow } from '../kernel/windows';
+import type { CountedScope } from './scopes/scope';
 
 /** The window around an instant and the one after it, as quota_deduct.lua takes them: start, end, next end. */
 export interface WindowPair {
@@ -25,4 +26,18 @@ export class TenantWindows {
     this.pairs.set(key, pair);
     return pair;
   }
+}
+
+/** Day and month of a hold: as its request quotas counted them, else as the calendar has them. */
+export function calendarWindowsOf(
+  counted: readonly CountedScope[],
+  windows: TenantWindows,
+  nowMs: number,
+  zone: string,
+): { readonly dayWindow: CalendarWindow; readonly monthWindow: CalendarWindow } {
+  const of = (counter: 'day' | 'month'): CalendarWindow => {
+    const found = counted.find((scope) => scope.counter === counter);
+    return found ?? windows.around(nowMs, zone, counter).current;
+  };
+  return { dayWindow: of('day'), monthWindow: of('month') };
 }

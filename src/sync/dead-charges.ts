@@ -1,6 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool } from 'pg';
 import { type EndRow, voidFields } from '../billing/writer/charge-rows';
+import { type CommittedRow, committedHoldOf, TOKENS_OF_ROW } from '../billing/ledger/ledger.service';
 import { ChargeWriter, type EndOutcome } from '../billing/writer/charge-writer';
 import { nanoUsd } from '../kernel/money';
 import { PG_POOL } from '../platform/database/pg-pool';
@@ -8,7 +9,15 @@ import { RedisConnection } from '../platform/redis/redis-connection';
 import { EpochAuthority } from '../quota/epoch-authority';
 import { type HoldEntry, parseHoldEntry } from '../quota/hold-entry';
 import { holdsKey, tenantsOfProcessKey } from '../quota/quota-keys';
-import { type PostedBalance, QUOTA_STORE, QuotaUnavailableError, type QuotaStore } from '../quota/quota-store.port';
+import {
+  type EndedHold,
+  type PostedBalance,
+  QUOTA_STORE,
+  QuotaUnavailableError,
+  type QuotaStore,
+} from '../quota/quota-store.port';
+import { frozenScopes } from '../quota/scopes/frozen-scopes';
+import { tenantBalance, type TenantBalanceRow } from '../quota/tenant-balance';
 
 export interface Swept {
   /** PENDING rows that became VOIDED. */
@@ -47,11 +56,6 @@ interface ChargeRow {
   readonly tenant_id: string;
   readonly status: 'PENDING' | 'COMMITTED' | 'VOIDED';
   readonly credit_limit_nano_usd: string;
-}
-
-interface WalletRow {
-  readonly posted_nano_usd: string;
-  readonly version: string;
 }
 
 /** Charges, or tenants, at once. */
@@ -106,11 +110,11 @@ export class DeadCharges {
    */
   async tellBalances(signal: AbortSignal): Promise<void> {
     for (let after = NO_TENANT; ;) {
-      const { rows } = await this.pool.query<WalletRow & { readonly tenant_id: string }>(
+      const { rows } = await this.pool.query<TenantBalanceRow & { readonly tenant_id: string }>(
         `select w.tenant_id, w.posted_nano_usd, w.version
            from tenant_projection p
            join quota_authority a on a.epoch = p.epoch
-           join ledger_account w on w.tenant_id = p.tenant_id and w.name = 'wallet'
+           join tenant_balance w on w.tenant_id = p.tenant_id
           where p.tenant_id > $1 order by p.tenant_id limit ${BATCH}`,
         [after],
       );
@@ -194,7 +198,8 @@ export class DeadCharges {
     const committed = idsThatAre('COMMITTED');
     if (committed.length > 0) {
       const posted = await this.postedOf(tenantId);
-      await this.project(pass, tenantId, committed, () => this.store.settle(tenantId, committed, posted));
+      const ended = await this.committedHolds(committed);
+      await this.project(pass, tenantId, committed, () => this.store.settle(tenantId, ended, posted));
     }
     const voided = idsThatAre('VOIDED');
     if (voided.length > 0) {
@@ -298,13 +303,15 @@ export class DeadCharges {
   }
 
   private async postedOf(tenantId: string): Promise<PostedBalance> {
-    const { rows } = await this.pool.query<WalletRow>(
-      `select posted_nano_usd, version from ledger_account where tenant_id = $1 and name = 'wallet'`,
-      [tenantId],
+    return balanceOf(await tenantBalance(this.pool, tenantId));
+  }
+
+  private async committedHolds(holdIds: readonly string[]): Promise<readonly EndedHold[]> {
+    const { rows } = await this.pool.query<CommittedRow>(
+      `select id, amount_nano_usd as amount, ${TOKENS_OF_ROW} as tokens from billing_transaction where id = any ($1)`,
+      [holdIds],
     );
-    const [wallet] = rows;
-    if (!wallet) throw new Error(`tenant ${tenantId} has committed charges and no wallet`);
-    return balanceOf(wallet);
+    return rows.map(committedHoldOf);
   }
 
   /** All that is known of a hold without a row; its trace id is lost, its own id stands in. */
@@ -321,8 +328,8 @@ export class DeadCharges {
       hold_nano_usd: entry.amount.toString(),
       credit_limit_nano_usd: '0',
       balance_before_nano_usd: entry.balanceBefore.toString(),
-      day_window_start_ms: entry.dayStartMs,
-      month_window_start_ms: entry.monthStartMs,
+      scopes: frozenScopes(entry.counted),
+      funding: entry.funding,
       is_new: true,
     };
   }
@@ -335,7 +342,7 @@ function damageOf(error: unknown): string | undefined {
   return isDamage ? cause.message : undefined;
 }
 
-function balanceOf(wallet: WalletRow): PostedBalance {
+function balanceOf(wallet: TenantBalanceRow): PostedBalance {
   return { posted: nanoUsd(wallet.posted_nano_usd), version: BigInt(wallet.version) };
 }
 

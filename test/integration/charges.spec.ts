@@ -4,6 +4,7 @@ import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
 import {
   adjust,
   createTenant,
+  holdRequest,
   type MoneyProcess,
   openCharge,
   outputOf,
@@ -106,7 +107,7 @@ describe('a charge from reserve to ledger', () => {
 
   it('a repeated reserve of the same hold returns the first answer and holds once', async () => {
     const limits = await createTenant(money, nanoUsd(1_000n));
-    const request = { holdId: '01990000-0000-7000-8000-0000000000aa', limits, amount: nanoUsd(400n) };
+    const request = holdRequest(limits, 400n);
     const first = await money.store.reserve(request);
     expect(await money.store.reserve(request)).toEqual(first);
     expect(await projection(limits.tenantId)).toMatchObject({ held: '400', holds: 1 });

@@ -3,6 +3,7 @@ import { nanoUsd } from '../../src/kernel/money';
 import { newId } from '../../src/kernel/ids';
 import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
 import { createTenant, type MoneyProcess, openCharge, outputOf, startMoneyProcess } from '../support/money-harness';
+import { usedIn } from '../support/projection';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis, type TestRedis } from '../support/test-redis';
@@ -60,7 +61,7 @@ describe('a process that leaves, and what it leaves to the hold sweeper', () => 
   });
 
   it('has not ended while Redis hangs: the sweeper tells the projection what it could not', async () => {
-    const limits = await createTenant(leaving, nanoUsd(1_000n));
+    const limits = await createTenant(leaving, nanoUsd(1_000n), { dailyQuota: 10 });
     const settled = await openCharge(leaving, limits, 300n);
     const voided = await openCharge(leaving, limits, 200n);
     await Promise.all([settled.durable(), voided.durable()]);
@@ -73,11 +74,8 @@ describe('a process that leaves, and what it leaves to the hold sweeper', () => 
 
     await sweepTheSilent();
     expect(await staying.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
-    expect(await staying.redis.client.hmget(quotaKey(limits.tenantId), 'held', 'posted', 'day_used')).toEqual([
-      '0',
-      '990',
-      '1',
-    ]);
+    expect(await staying.redis.client.hmget(quotaKey(limits.tenantId), 'held', 'posted')).toEqual(['0', '990']);
+    expect(await usedIn(staying.redis.client, limits.tenantId, 'day')).toBe('1');
   });
 
   it('has not ended while the second release of an unanswered reserve is still to come', async () => {

@@ -1,13 +1,10 @@
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { Invariants } from '../../src/billing/invariants/invariants.service';
-import type { FrozenCharge } from '../../src/billing/charge';
 import type { Clock } from '../../src/kernel/clock';
-import { newId } from '../../src/kernel/ids';
 import { ProcessIdentity } from '../../src/platform/process/process-identity';
-import type { AdmittedHold } from '../../src/quota/quota-store.port';
 import { DeadCharges } from '../../src/sync/dead-charges';
 import { HoldSweeper } from '../../src/sync/hold-sweeper';
-import { type MoneyProcess, ONE_NANO_A_TOKEN, startMoneyProcess } from '../support/money-harness';
+import { type MoneyProcess, startMoneyProcess } from '../support/money-harness';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis } from '../support/test-redis';
 import { testSettings } from '../support/test-settings';
@@ -97,18 +94,4 @@ export async function statusOfCharge(asked: MoneyProcess, holdId: string): Promi
     holdId,
   ]);
   return rows[0]?.status;
-}
-
-/** A charge for a hold that was reserved elsewhere. */
-export function chargeOf(hold: AdmittedHold): FrozenCharge {
-  return {
-    hold,
-    traceId: newId(),
-    channel: 'external',
-    isStream: true,
-    apiKeyId: newId(),
-    apiKeyName: 'test key',
-    model: 'test-model',
-    price: ONE_NANO_A_TOKEN,
-  };
 }

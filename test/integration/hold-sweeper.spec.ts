@@ -6,9 +6,17 @@ import { nanoUsd } from '../../src/kernel/money';
 import { holdsKey, quotaKey, tenantsOfProcessKey } from '../../src/quota/quota-keys';
 import { DeadCharges } from '../../src/sync/dead-charges';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
-import { createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
 import {
-  chargeOf,
+  createTenant,
+  holdRequest,
+  type MoneyProcess,
+  ONE_NANO_A_TOKEN,
+  openCharge,
+  outputOf,
+  reserve,
+} from '../support/money-harness';
+import { usedIn } from '../support/projection';
+import {
   DEAD_AFTER_MS,
   expectInvariants,
   idOf,
@@ -114,7 +122,7 @@ describe('the hold sweeper', () => {
   });
 
   it('two sweepers of one process at once end each charge once, and give each request back once', async () => {
-    const limits = await createTenant(dead, nanoUsd(100_000n));
+    const limits = await createTenant(dead, nanoUsd(100_000n), { dailyQuota: 1_000 });
     const kept = await openCharge(living, limits, 100n);
     const pending = await Promise.all(Array.from({ length: 40 }, () => openCharge(dead, limits, 100n)));
     await Promise.all([kept, ...pending].map((charge) => charge.durable()));
@@ -135,7 +143,8 @@ describe('the hold sweeper', () => {
       { status: 'PENDING', n: 1 },
       { status: 'VOIDED', n: 80 },
     ]);
-    expect(await living.redis.client.hmget(quotaKey(limits.tenantId), 'held', 'day_used')).toEqual(['100', '1']);
+    expect(await living.redis.client.hget(quotaKey(limits.tenantId), 'held')).toBe('100');
+    expect(await usedIn(living.redis.client, limits.tenantId, 'day')).toBe('1');
     await expectInvariants(living);
   });
 
@@ -152,24 +161,28 @@ describe('the hold sweeper', () => {
   });
 
   it('settles a hold whose charge was committed while its VOIDED row was on its way', async () => {
-    const limits = await createTenant(dead, nanoUsd(1_000n));
-    const outcome = await reserve(dead, limits, 300n);
+    const limits = await createTenant(dead, nanoUsd(1_000n), { dailyQuota: 10 });
+    const request = holdRequest(limits, 300n);
+    const outcome = await dead.store.reserve(request);
     if (!outcome.admitted) throw new Error('refused');
     // The process was only paused: it commits, and dies before the projection hears of it.
     jest.spyOn(dead.module.get(ProjectionQueue), 'settle').mockReturnValue(undefined);
     const writer = living.module.get(ChargeWriter);
     const write = writer.write.bind(writer);
     jest.spyOn(writer, 'write').mockImplementation(async (row) => {
-      const charge = dead.charges.begin(chargeOf(outcome.hold), limits);
+      const charge = dead.charges.begin(outcome.hold, request, ONE_NANO_A_TOKEN);
       if ('code' in charge) throw new Error('refused');
       await charge.settle(outputOf(10));
       return write(row);
     });
     await sweep();
     expect(await statusOfCharge(living, outcome.hold.holdId)).toBe('COMMITTED');
-    expect(await living.redis.client.hmget(quotaKey(limits.tenantId), 'held', 'posted', 'version', 'day_used')).toEqual(
-      ['0', '990', '2', '1'],
-    );
+    expect(await living.redis.client.hmget(quotaKey(limits.tenantId), 'held', 'posted', 'version')).toEqual([
+      '0',
+      '990',
+      '2',
+    ]);
+    expect(await usedIn(living.redis.client, limits.tenantId, 'day')).toBe('1');
     await expectInvariants(living);
   });
 

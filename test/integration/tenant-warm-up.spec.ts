@@ -10,7 +10,14 @@ import { QuotaUnavailableError, type ReserveOutcome } from '../../src/quota/quot
 import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import { TenantWarmUp } from '../../src/quota/warm-up/tenant-warm-up';
 import { eventually } from '../support/eventually';
-import { createTenant, type MoneyProcess, openCharge, reserve, startMoneyProcess } from '../support/money-harness';
+import {
+  createTenant,
+  holdRequest,
+  type MoneyProcess,
+  openCharge,
+  reserve,
+  startMoneyProcess,
+} from '../support/money-harness';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis, type TestRedis } from '../support/test-redis';
 
@@ -95,7 +102,7 @@ describe('loading a tenant into Redis', () => {
     // The first hold has no row yet: only another epoch keeps both from being charged.
     expect(epochOf(await reserve(money, limits, 600n))).toBeGreaterThan(epochOf(first));
     if (!first.admitted) return;
-    const again = { holdId: first.hold.holdId, limits, amount: nanoUsd(600n), isReadmission: true };
+    const again = holdRequest(limits, 600n, { holdId: first.hold.holdId, isReadmission: true });
     expect(await money.store.reserve(again)).toMatchObject({ refusal: { code: 'QUOTA_BALANCE_EXCEEDED' } });
   });
 
@@ -125,9 +132,6 @@ describe('loading a tenant into Redis', () => {
       far,
       posted.toString(),
       '1',
-      '0',
-      '0',
-      '0',
       '0',
     );
     expect(reply).toEqual(['INSTALLED']);

@@ -148,7 +148,7 @@ describe('a charge whose caller cannot wait longer', () => {
       return reserve(request);
     });
     expect(await charge.settle(outputOf(120))).toMatchObject({ amount: 120n });
-    expect(open).toEqual([charge.frozen.traceId]);
+    expect(open).toEqual([charge.frozen.pending.trace_id]);
     expect(money.charges.oldestOpenTraceId()).toBeUndefined();
     await expectBalance(INITIAL - 120n);
   });

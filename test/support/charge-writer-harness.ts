@@ -24,6 +24,8 @@ export class ChargeWriterHarness {
   readonly metrics = new Metrics();
   readonly writer: ChargeWriter;
   readonly processId = newId();
+  /** The one that is current when the harness opens. */
+  private epoch = '';
   private readonly held = new Set<() => Promise<void>>();
 
   private constructor(
@@ -44,6 +46,8 @@ export class ChargeWriterHarness {
     const database = await createTestDatabase();
     const harness = new ChargeWriterHarness(database, new Pool({ connectionString: database.url, max: 4 }));
     await harness.register(harness.processId);
+    const { rows } = await harness.pool.query<{ epoch: string }>('select epoch from quota_authority');
+    harness.epoch = rows[0]?.epoch ?? '';
     return harness;
   }
 
@@ -73,7 +77,7 @@ export class ChargeWriterHarness {
       trace_id: newId(),
       channel: 'external',
       is_stream: true,
-      epoch: '1',
+      epoch: this.epoch,
       process_id: this.processId,
       hold_nano_usd: '0',
       credit_limit_nano_usd: '0',
@@ -86,6 +90,8 @@ export class ChargeWriterHarness {
       model: 'test-model',
       price_version: '1',
       prices: pricesJson(ONE_NANO_A_TOKEN),
+      scopes: null,
+      funding: 'wallet',
       ...overrides,
     };
   }

@@ -1,10 +1,11 @@
 import { Test, type TestingModule } from '@nestjs/testing';
 import { randomUUID } from 'node:crypto';
 import type { Pool } from 'pg';
-import type { FrozenCharge, Settlement } from '../../src/billing/charge';
+import type { Settlement } from '../../src/billing/charge';
 import { BillingModule } from '../../src/billing/billing.module';
 import { LedgerService } from '../../src/billing/ledger/ledger.service';
 import { Charges, type OpenCharge } from '../../src/billing/settlement/charges';
+import { pendingRow } from '../../src/billing/writer/charge-rows';
 import { NO_TOKENS, type FrozenPrice } from '../../src/catalogue/price';
 import { newId } from '../../src/kernel/ids';
 import { type NanoUsd, nanoUsd, ZERO_NANO_USD } from '../../src/kernel/money';
@@ -13,7 +14,7 @@ import { SettingsModule } from '../../src/platform/config/settings.module';
 import { PG_POOL } from '../../src/platform/database/pg-pool';
 import { MetricsModule } from '../../src/platform/metrics/metrics.module';
 import { RedisConnection } from '../../src/platform/redis/redis-connection';
-import { QUOTA_STORE, type QuotaStore, type ReserveOutcome } from '../../src/quota/quota-store.port';
+import { type HoldRequest, QUOTA_STORE, type QuotaStore, type ReserveOutcome } from '../../src/quota/quota-store.port';
 import { type CallerLimits, NO_LIMITS } from '../../src/quota/scopes/caller-limits';
 import { SyncModule } from '../../src/sync/sync.module';
 import { testSettings } from './test-settings';
@@ -104,8 +105,35 @@ export const ONE_NANO_A_TOKEN: FrozenPrice = {
   multiplierMillionths: 1_000_000n,
 };
 
+/** A call of one nano-USD a token, with whatever a test wants otherwise. */
+export function holdRequest(
+  limits: CallerLimits,
+  amount: bigint,
+  overrides: Partial<HoldRequest> = {},
+  isStream = true,
+): HoldRequest {
+  return {
+    holdId: newId(),
+    limits,
+    amount: nanoUsd(amount),
+    tokens: Number(amount),
+    service: 'chat',
+    platform: 'openai',
+    pending: pendingRow({
+      traceId: newId(),
+      channel: 'external',
+      isStream,
+      apiKeyId: newId(),
+      apiKeyName: 'test key',
+      model: 'test-model',
+      price: ONE_NANO_A_TOKEN,
+    }),
+    ...overrides,
+  };
+}
+
 export function reserve(process: MoneyProcess, limits: CallerLimits, amount: bigint): Promise<ReserveOutcome> {
-  return process.store.reserve({ holdId: newId(), limits, amount: nanoUsd(amount) });
+  return process.store.reserve(holdRequest(limits, amount));
 }
 
 /** Reserves and opens a charge; throws where the reservation is refused. */
@@ -115,19 +143,10 @@ export async function openCharge(
   amount: bigint,
   isStream = true,
 ): Promise<OpenCharge> {
-  const outcome = await reserve(process, limits, amount);
+  const request = holdRequest(limits, amount, {}, isStream);
+  const outcome = await process.store.reserve(request);
   if (!outcome.admitted) throw new Error(`refused: ${outcome.refusal.code}`);
-  const frozen: FrozenCharge = {
-    hold: outcome.hold,
-    traceId: newId(),
-    channel: 'external',
-    isStream,
-    apiKeyId: newId(),
-    apiKeyName: 'test key',
-    model: 'test-model',
-    price: ONE_NANO_A_TOKEN,
-  };
-  const charge = process.charges.begin(frozen, limits);
+  const charge = process.charges.begin(outcome.hold, request, ONE_NANO_A_TOKEN);
   if ('code' in charge) throw new Error(`refused: ${charge.code}`);
   return charge;
 }

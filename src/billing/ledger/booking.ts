@@ -1,6 +1,8 @@
-import type { PoolClient } from 'pg';
+import type { Pool, PoolClient } from 'pg';
 import { refuse, RefusalError } from '../../kernel/errors';
+import { newId } from '../../kernel/ids';
 import { type NanoUsd, nanoUsd } from '../../kernel/money';
+import { tenantBalance } from '../../quota/tenant-balance';
 
 export interface Account {
   readonly id: string;
@@ -12,10 +14,12 @@ export interface Account {
 
 export interface TenantAccounts {
   readonly wallet: Account;
+  /** Absent until the tenant gets its first promotional credit. */
+  readonly promo: Account | undefined;
   readonly overrun: Account;
 }
 
-/** What a posting left: the wallet's balance and version, to be projected. */
+/** What a posting left: balance and version of wallet and promo together, to be projected. */
 export interface Posting {
   readonly transactionId: string;
   readonly posted: NanoUsd;
@@ -74,30 +78,30 @@ export class Booking {
     );
   }
 
-  /** Credits the wallet from a house account; what is in overrun is repaid first. Answers the wallet as it stands now. */
+  /** Credits the wallet from a house account; what is in overrun is repaid first. */
   async credit(
     kind: string,
     houseAccountId: string,
-    { wallet, overrun }: TenantAccounts,
+    { wallet, overrun }: Pick<TenantAccounts, 'wallet' | 'overrun'>,
     amount: bigint,
-  ): Promise<{ posted: NanoUsd; version: bigint }> {
+  ): Promise<void> {
     await this.transfer(kind, houseAccountId, wallet, amount);
     const repaid = repaymentOf(overrun, amount);
     if (repaid > 0n) {
       await this.transfer('overrun_repayment', wallet, overrun, repaid);
       await this.post(overrun);
     }
-    return this.post(wallet);
+    await this.post(wallet);
   }
 
-  async post(account: Account): Promise<{ posted: NanoUsd; version: bigint }> {
+  /** Writes what the transfers so far have made of the account. */
+  async post(account: Account): Promise<void> {
     const { posted, version } = this.changeOf(account);
     await this.client.query(`update ledger_account set posted_nano_usd = $2, version = $3 where id = $1`, [
       account.id,
       posted.toString(),
       version.toString(),
     ]);
-    return { posted: nanoUsd(posted), version };
   }
 
   private move(account: Account | string, amount: bigint): string | null {
@@ -118,17 +122,39 @@ export class Booking {
   }
 }
 
-/** Locks both accounts in the order of their ids, as every writer of money does, until the transaction ends. */
+/** Locks the tenant's accounts in the order of their ids, as every writer of money does, until the transaction ends. */
 export async function lockAccounts(client: PoolClient, tenantId: string): Promise<TenantAccounts> {
   const { rows } = await client.query<Account>(
     `select id, name, posted_nano_usd, credit_limit_nano_usd, version from ledger_account
-      where tenant_id = $1 and name in ('wallet', 'overrun') order by id for update`,
+      where tenant_id = $1 and name in ('wallet', 'promo', 'overrun') order by id for update`,
     [tenantId],
   );
-  const wallet = rows.find((account) => account.name === 'wallet');
-  const overrun = rows.find((account) => account.name === 'overrun');
+  const named = (name: string): Account | undefined => rows.find((account) => account.name === name);
+  const [wallet, overrun] = [named('wallet'), named('overrun')];
   if (!wallet || !overrun) throw new RefusalError(refuse('NOT_FOUND', { values: { what: 'tenant' } }));
-  return { wallet, overrun };
+  return { wallet, promo: named('promo'), overrun };
+}
+
+/** The tenant's promo account, made on first use; the wallet is locked, so nobody else makes it meanwhile. */
+export async function promoAccount(client: PoolClient, tenantId: string, { promo }: TenantAccounts): Promise<Account> {
+  if (promo) return promo;
+  const { rows } = await client.query<Account>(
+    `insert into ledger_account (id, tenant_id, name, posted_nano_usd) values ($1, $2, 'promo', 0)
+       returning id, name, posted_nano_usd, credit_limit_nano_usd, version`,
+    [newId(), tenantId],
+  );
+  const [created] = rows;
+  if (!created) throw new Error(`tenant ${tenantId} got no promo account`);
+  return created;
+}
+
+/** What is to be projected, as it stands in the caller's transaction. */
+export async function balanceNow(
+  client: Pool | PoolClient,
+  tenantId: string,
+): Promise<{ posted: NanoUsd; version: bigint }> {
+  const { posted_nano_usd, version } = await tenantBalance(client, tenantId);
+  return { posted: nanoUsd(posted_nano_usd), version: BigInt(version) };
 }
 
 /** What of a credit goes to overrun before the wallet keeps anything. */

@@ -6,8 +6,19 @@ import { newId } from '../../kernel/ids';
 import { isWithinTenantBound, type NanoUsd, nanoUsd } from '../../kernel/money';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { withTransaction } from '../../platform/database/with-transaction';
+import type { EndedHold } from '../../quota/quota-store.port';
 import { ProjectionQueue } from '../settlement/projection-queue';
-import { type Account, Booking, lockAccounts, type Posting, recordPosting, repaymentOf } from './booking';
+import {
+  type Account,
+  balanceNow,
+  Booking,
+  lockAccounts,
+  type Posting,
+  promoAccount,
+  recordPosting,
+  repaymentOf,
+  type TenantAccounts,
+} from './booking';
 import { HOUSE_ACCOUNT } from './house-accounts';
 import { postRefund, type Refund } from './refund';
 
@@ -20,7 +31,12 @@ export interface Adjustment {
   /** Same key, same tenant: the first adjustment's answer, nothing posted twice. */
   readonly idempotencyKey: string;
   readonly actor: string;
+  /** Promotional credit is spent first and never goes below zero. */
+  readonly account?: 'wallet' | 'promo';
 }
+
+/** See the check on ledger_account: with the wallet's bound it stays exact in doubles. */
+const MAX_PROMO_NANO_USD = 7_000_000_000_000n;
 
 /** Trace ids of adjustments derive from the idempotency key, so that a repeat collides on (tenant, trace id). */
 const ADJUSTMENT_NAMESPACE = '2b0b6f0a-8f0a-4d1c-9a53-9d6fd4a1c1f7';
@@ -49,15 +65,12 @@ export class LedgerService {
    */
   async post(client: PoolClient, adjustment: Adjustment): Promise<Posting> {
     if (adjustment.amount === 0n) throw refusedAmount('must not be zero');
-    const { wallet, overrun } = await lockAccounts(client, adjustment.tenantId);
+    const accounts = await lockAccounts(client, adjustment.tenantId);
     const traceId = v5(`${adjustment.tenantId}:${adjustment.idempotencyKey}`, ADJUSTMENT_NAMESPACE);
     const repeated = await findRepeat(client, adjustment, traceId);
     if (repeated !== undefined) {
-      const posted = nanoUsd(wallet.posted_nano_usd);
-      return { transactionId: repeated, posted, version: BigInt(wallet.version), isRepeat: true };
+      return { transactionId: repeated, ...(await balanceNow(client, adjustment.tenantId)), isRepeat: true };
     }
-    const repaid = adjustment.amount > 0n ? repaymentOf(overrun, adjustment.amount) : 0n;
-    assertWithinBound(wallet, adjustment.amount - repaid);
     const transactionId = newId();
     await recordPosting(client, {
       transactionId,
@@ -69,12 +82,20 @@ export class LedgerService {
       description: `${adjustment.description} (by ${adjustment.actor})`,
     });
     const book = new Booking(client, transactionId, adjustment.reasonCode);
-    if (adjustment.amount > 0n) {
-      const balance = await book.credit('adjustment', HOUSE_ACCOUNT.adjustment, { wallet, overrun }, adjustment.amount);
-      return { transactionId, ...balance, isRepeat: false };
-    }
-    await book.transfer('adjustment', wallet, HOUSE_ACCOUNT.adjustment, 0n - adjustment.amount);
-    return { transactionId, ...(await book.post(wallet)), isRepeat: false };
+    await (adjustment.account === 'promo'
+      ? adjustPromo(client, book, adjustment, accounts)
+      : adjustWallet(book, adjustment.amount, accounts));
+    return { transactionId, ...(await balanceNow(client, adjustment.tenantId)), isRepeat: false };
+  }
+
+  /** What a committed charge came to; undefined where it is not committed. */
+  async committedHold(holdId: string): Promise<EndedHold | undefined> {
+    const { rows } = await this.pool.query<CommittedRow>(
+      `select id, amount_nano_usd as amount, ${TOKENS_OF_ROW} as tokens from billing_transaction
+        where id = $1 and status = 'COMMITTED'`,
+      [holdId],
+    );
+    return rows[0] && committedHoldOf(rows[0]);
   }
 
   /** `postRefund` in a transaction of its own, tried again where Postgres takes it back, and projected. */
@@ -86,9 +107,49 @@ export class LedgerService {
 
   /** Tells the projection of a posting that is committed; twice is harmless. */
   project(tenantId: string, posted: Posting): void {
-    // The hold id is the transaction's own: no hold has it, so only posted balance and version are projected.
-    this.projection.settle(tenantId, posted.transactionId, posted);
+    this.projection.tell(tenantId, posted);
   }
+}
+
+/** A charge as the projection is told of it. */
+export interface CommittedRow {
+  readonly id: string;
+  readonly amount: string;
+  readonly tokens: string;
+}
+
+export const TOKENS_OF_ROW =
+  'tokens_input_uncached + tokens_input_cached + tokens_cache_write + tokens_output + tokens_reasoning + tokens_audio + tokens_image';
+
+export function committedHoldOf({ id, amount, tokens }: CommittedRow): EndedHold {
+  return { holdId: id, amount: nanoUsd(amount), tokens: Number(tokens) };
+}
+
+async function adjustWallet(book: Booking, amount: NanoUsd, { wallet, overrun }: TenantAccounts): Promise<void> {
+  const repaid = amount > 0n ? repaymentOf(overrun, amount) : 0n;
+  assertWithinBound(wallet, amount - repaid);
+  if (amount > 0n) {
+    await book.credit('adjustment', HOUSE_ACCOUNT.adjustment, { wallet, overrun }, amount);
+    return;
+  }
+  await book.transfer('adjustment', wallet, HOUSE_ACCOUNT.adjustment, 0n - amount);
+  await book.post(wallet);
+}
+
+async function adjustPromo(
+  client: PoolClient,
+  book: Booking,
+  { tenantId, amount }: Adjustment,
+  accounts: TenantAccounts,
+): Promise<void> {
+  const promo = await promoAccount(client, tenantId, accounts);
+  const after = BigInt(promo.posted_nano_usd) + amount;
+  if (after < 0n || after > MAX_PROMO_NANO_USD) {
+    throw refusedAmount('promotional credit must stay between 0 and 7,000 USD');
+  }
+  if (amount > 0n) await book.transfer('adjustment', HOUSE_ACCOUNT.adjustment, promo, amount);
+  else await book.transfer('adjustment', promo, HOUSE_ACCOUNT.adjustment, 0n - amount);
+  await book.post(promo);
 }
 
 async function findRepeat(client: PoolClient, adjustment: Adjustment, traceId: string): Promise<string | undefined> {

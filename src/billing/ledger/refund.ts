@@ -2,8 +2,7 @@ import type { PoolClient } from 'pg';
 import { v5 } from 'uuid';
 import { refuse, RefusalError } from '../../kernel/errors';
 import { newId } from '../../kernel/ids';
-import { nanoUsd } from '../../kernel/money';
-import { Booking, lockAccounts, type Posting, recordPosting } from './booking';
+import { balanceNow, Booking, lockAccounts, type Posting, recordPosting, type TenantAccounts } from './booking';
 import { HOUSE_ACCOUNT } from './house-accounts';
 
 /** Everything a charge took and nobody gave back yet. */
@@ -18,8 +17,8 @@ export interface Refund {
 const REFUND_NAMESPACE = 'a5d0f0b1-6c47-4f0e-8d2b-2f6a4f3b7c19';
 
 /**
- * Refunds a COMMITTED charge in the caller's transaction: a linked transaction moves its amount revenue → wallet, and the
- * charge names it in `reversed_by`. Request counters stay as they are. Twice answers the first refund.
+ * Refunds a COMMITTED charge in the caller's transaction: a linked transaction moves its amount revenue → the funding it was
+ * frozen with, and the charge names it in `reversed_by`. Request counters stay as they are. Twice answers the first refund.
  * Throws RefusalError: NOT_FOUND (no such charge of this tenant), CONFLICT (it is not COMMITTED).
  */
 export async function postRefund(client: PoolClient, refund: Refund): Promise<Posting> {
@@ -34,8 +33,9 @@ export async function postRefund(client: PoolClient, refund: Refund): Promise<Po
   if (charge.status !== 'COMMITTED') {
     throw new RefusalError(refuse('CONFLICT', { values: { reason: `the charge is ${charge.status}` } }));
   }
-  const balance = { posted: nanoUsd(accounts.wallet.posted_nano_usd), version: BigInt(accounts.wallet.version) };
-  if (charge.reversed_by !== null) return { transactionId: charge.reversed_by, ...balance, isRepeat: true };
+  if (charge.reversed_by !== null) {
+    return { transactionId: charge.reversed_by, ...(await balanceNow(client, refund.tenantId)), isRepeat: true };
+  }
   const transactionId = newId();
   await recordPosting(client, {
     transactionId,
@@ -50,12 +50,25 @@ export async function postRefund(client: PoolClient, refund: Refund): Promise<Po
     `update billing_transaction set refunded_nano_usd = amount_nano_usd, reversed_by = $2 where id = $1`,
     [refund.chargeId, transactionId],
   );
-  const amount = BigInt(charge.amount_nano_usd);
-  if (amount === 0n) return { transactionId, ...balance, isRepeat: false };
-  const book = new Booking(client, transactionId, refund.reasonCode);
-  return {
-    transactionId,
-    ...(await book.credit('refund', HOUSE_ACCOUNT.revenue, accounts, amount)),
-    isRepeat: false,
-  };
+  await giveBack(client, new Booking(client, transactionId, refund.reasonCode), accounts, refund.chargeId);
+  return { transactionId, ...(await balanceNow(client, refund.tenantId)), isRepeat: false };
+}
+
+/** To the accounts the charge was taken from; what came from wallet and overrun repays overrun first. */
+async function giveBack(client: PoolClient, book: Booking, accounts: TenantAccounts, chargeId: string): Promise<void> {
+  const { rows } = await client.query<{ account_id: string; amount: string }>(
+    `select debit_account_id as account_id, amount_nano_usd as amount from ledger_transfer
+      where transaction_id = $1 and kind = 'charge' order by id`,
+    [chargeId],
+  );
+  const { wallet, promo, overrun } = accounts;
+  let own = 0n;
+  for (const { account_id, amount } of rows) {
+    if (account_id === wallet.id || account_id === overrun.id) own += BigInt(amount);
+    else if (account_id === promo?.id) {
+      await book.transfer('refund', HOUSE_ACCOUNT.revenue, promo, BigInt(amount));
+      await book.post(promo);
+    } else await book.transfer('refund', HOUSE_ACCOUNT.revenue, account_id, BigInt(amount));
+  }
+  if (own > 0n) await book.credit('refund', HOUSE_ACCOUNT.revenue, accounts, own);
 }

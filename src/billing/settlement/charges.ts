@@ -5,13 +5,21 @@ import { refuse, type Refusal, RefusalError } from '../../kernel/errors';
 import { Settings } from '../../platform/config/settings';
 import { Metrics } from '../../platform/metrics/metrics';
 import { ProcessIdentity } from '../../platform/process/process-identity';
-import { type AdmittedHold, QUOTA_STORE, type QuotaStore, QuotaUnavailableError } from '../../quota/quota-store.port';
+import {
+  type AdmittedHold,
+  type EndedHold,
+  type HoldRequest,
+  QUOTA_STORE,
+  type QuotaStore,
+  QuotaUnavailableError,
+} from '../../quota/quota-store.port';
 import type { CallerLimits } from '../../quota/scopes/caller-limits';
+import type { FrozenPrice } from '../../catalogue/price';
 import type { FrozenCharge, SettledCharge, Settlement, VoidReason } from '../charge';
-import { admitRow, type EndFields, settleFields, voidFields } from '../writer/charge-rows';
+import { admitRow, endedHold, type EndFields, settleFields, voidFields } from '../writer/charge-rows';
 import { retryPauseMs } from '../writer/retry-pause';
 import { isRefusedData } from '../writer/write-halving';
-import { ChargeWriter, type Ending, type EndResult, type PendingAdmission } from '../writer/charge-writer';
+import { ChargeWriter, type Ending, type EndResult, PendingAdmission } from '../writer/charge-writer';
 import { LedgerService } from '../ledger/ledger.service';
 import type { Refund } from '../ledger/refund';
 import { ProjectionQueue } from './projection-queue';
@@ -75,20 +83,21 @@ export class Charges implements BeforeApplicationShutdown {
   oldestOpenTraceId(): string | undefined {
     let oldest: string | undefined;
     for (const { frozen } of this.open.values()) {
-      if (oldest === undefined || frozen.traceId < oldest) oldest = frozen.traceId;
+      if (oldest === undefined || frozen.pending.trace_id < oldest) oldest = frozen.pending.trace_id;
     }
     return oldest;
   }
 
   /** Takes over an admitted hold: its PENDING row is on its way when this returns. A refusal has released the hold. */
-  begin(frozen: FrozenCharge, limits: CallerLimits): OpenCharge | Refusal {
-    const admission = this.writer.admit(admitRow(frozen, this.process.id));
+  begin(hold: AdmittedHold, request: HoldRequest, price: FrozenPrice): OpenCharge | Refusal {
+    const frozen: FrozenCharge = { hold, pending: request.pending, price };
+    const admission = this.projection.isFull ? undefined : this.admit(frozen);
     if (!admission) {
-      this.projection.release(frozen.hold.tenantId, frozen.hold.holdId);
+      this.projection.release(hold.tenantId, hold.holdId);
       return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
     }
-    const charge = new OpenCharge(this, frozen, limits, admission);
-    this.open.set(frozen.hold.holdId, charge);
+    const charge = new OpenCharge(this, frozen, request, admission);
+    this.open.set(hold.holdId, charge);
     return charge;
   }
 
@@ -106,18 +115,10 @@ export class Charges implements BeforeApplicationShutdown {
   async readmit(charge: OpenCharge): Promise<Refusal | PendingAdmission> {
     const { hold } = charge.frozen;
     try {
-      const outcome = await this.store.reserve({
-        holdId: hold.holdId,
-        amount: hold.amount,
-        limits: charge.limits,
-        isReadmission: true,
-      });
+      const outcome = await this.store.reserve({ ...charge.request, amount: hold.amount, isReadmission: true });
       if (!outcome.admitted) return outcome.refusal;
       charge.frozen = { ...charge.frozen, hold: outcome.hold };
-      return (
-        this.writer.admit(admitRow(charge.frozen, this.process.id)) ??
-        refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 })
-      );
+      return this.admit(charge.frozen) ?? refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
     } catch (error) {
       this.logger.warn(`a fenced hold could not be reserved again: ${String(error)}`);
       if (!(error instanceof QuotaUnavailableError) || error.mayHold) this.abandonReserve(hold.tenantId, hold.holdId);
@@ -129,7 +130,8 @@ export class Charges implements BeforeApplicationShutdown {
     const { tenantId, holdId } = charge.frozen.hold;
     try {
       const result = await this.writer.end(admission, ending);
-      this.project(tenantId, holdId, result);
+      const projected = this.project(tenantId, endedHold(holdId, ending.fields), result);
+      if (projected) await projected;
       if (result.outcome === 'already_voided' && ending.fields.is_commit) {
         charge.isDecided = true;
         await this.bookLate(charge, ending.fields);
@@ -188,12 +190,33 @@ export class Charges implements BeforeApplicationShutdown {
     }
   }
 
-  private project(tenantId: string, holdId: string, result: EndResult): void {
-    if (result.outcome === 'committed' || result.outcome === 'already_committed') {
-      this.projection.settle(tenantId, holdId, result);
-    } else if (result.outcome === 'voided' || result.outcome === 'already_voided') {
-      this.projection.release(tenantId, holdId);
+  /** One whose reservation wrote its row has nothing left to be written. */
+  private admit(frozen: FrozenCharge): PendingAdmission | undefined {
+    const row = admitRow(frozen, this.process.id);
+    return frozen.hold.isDurable ? PendingAdmission.ofStandingRow(row) : this.writer.admit(row);
+  }
+
+  /** Answers a promise only where the projection must be told before going on. */
+  private project(tenantId: string, ended: EndedHold, result: EndResult): Promise<void> | undefined {
+    switch (result.outcome) {
+      case 'committed':
+        return this.projection.settle(tenantId, ended, result);
+      case 'already_committed':
+        return this.projectStanding(tenantId, ended, result);
+      case 'voided':
+      case 'already_voided':
+        this.projection.release(tenantId, ended.holdId);
+        return undefined;
+      case 'fenced':
+      case 'missing':
+        return undefined;
     }
+  }
+
+  /** By whom it was committed, and to what, only the row can say: it may have been the sweeper, by a checkpoint. */
+  private async projectStanding(tenantId: string, ended: EndedHold, result: EndResult): Promise<void> {
+    const standing = await this.ledger.committedHold(ended.holdId).catch(() => undefined);
+    await this.projection.settle(tenantId, standing ?? ended, result);
   }
 
   /** The sweeper took us for dead and voided the charge, yet the answer went out: what it cost is booked beside it. */
@@ -210,7 +233,7 @@ export class Charges implements BeforeApplicationShutdown {
       is_new: true,
     });
     this.logger.error(`charge ${row.id} had been swept; its late settle was booked as a correction`);
-    this.projection.settle(row.tenant_id, row.id, result);
+    this.projection.tell(row.tenant_id, result);
   }
 }
 
@@ -227,7 +250,7 @@ export class OpenCharge {
   constructor(
     private readonly charges: Charges,
     public frozen: FrozenCharge,
-    readonly limits: CallerLimits,
+    readonly request: HoldRequest,
     private admission: PendingAdmission,
   ) {
     this.durability = this.awaitRow();
@@ -236,6 +259,10 @@ export class OpenCharge {
   /** Whether settle or void was called; a charge ends once. */
   get isEnding(): boolean {
     return this.ending !== undefined;
+  }
+
+  get limits(): CallerLimits {
+    return this.request.limits;
   }
 
   get held(): AdmittedHold {
@@ -318,7 +345,7 @@ export class OpenCharge {
       return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
     }
     if (refusal) return refusal;
-    this.charges.count(fields, this.frozen.isStream);
+    this.charges.count(fields, this.frozen.pending.is_stream);
     return { transactionId: this.held.holdId, amount, posted: result.posted };
   }
 

@@ -1,9 +1,11 @@
 import { Logger } from '@nestjs/common';
 import { nanoUsd } from '../../kernel/money';
-import type { PostedBalance, QuotaStore } from '../../quota/quota-store.port';
+import type { EndedHold, PostedBalance, QuotaStore } from '../../quota/quota-store.port';
 import { ProjectionQueue } from './projection-queue';
 
 const postedAt = (version: number): PostedBalance => ({ posted: nanoUsd(1_000n), version: BigInt(version) });
+
+const ended = (holdId: string): EndedHold => ({ holdId, amount: nanoUsd(1n), tokens: 1 });
 
 /** A projection whose calls end when the test says so. */
 class ScriptedStore {
@@ -30,7 +32,14 @@ class ScriptedStore {
 
   readonly port: QuotaStore = {
     reserve: () => Promise.reject(new Error('not asked here')),
-    settle: (tenantId, ids) => this.call('settle', tenantId, ids),
+    quote: () => Promise.reject(new Error('not asked here')),
+    extend: () => Promise.reject(new Error('not asked here')),
+    settle: (tenantId, ended) =>
+      this.call(
+        'settle',
+        tenantId,
+        ended.map(({ holdId }) => holdId),
+      ),
     release: (tenantId, ids) => this.call('release', tenantId, ids),
   };
 
@@ -67,7 +76,7 @@ describe('the queue to the projection', () => {
 
   it('answers that it has drained only when the projection has confirmed everything', async () => {
     store.close();
-    queue.settle('tenant', 'hold', postedAt(2));
+    void queue.settle('tenant', ended('hold'), postedAt(2));
     expect(await queue.drain(20)).toBe(false);
     expect([queue.isIdle, queue.depth]).toEqual([false, 1]);
     store.open();
@@ -102,7 +111,7 @@ describe('the queue to the projection', () => {
   it('says once that it fell behind and once that it caught up, however often it tried', async () => {
     store.isAway = true;
     queue.release('one', 'hold');
-    queue.settle('two', 'hold', postedAt(2));
+    void queue.settle('two', ended('hold'), postedAt(2));
     expect(await queue.drain(350)).toBe(false);
     expect(store.calls.length).toBeGreaterThan(4);
     expect(warn).toHaveBeenCalledTimes(1);
@@ -121,5 +130,32 @@ describe('the queue to the projection', () => {
     expect(store.calls.map((call) => call.ids.length)).toEqual([500, 500, 500, 200]);
     const told = store.calls.flatMap((call) => [...call.ids]);
     expect(new Set(told)).toEqual(new Set(ids));
+  });
+
+  it('is bounded: who ends a charge while it is full tells the projection before going on', async () => {
+    store.isAway = true;
+    for (let at = 0; at < 50_000; at += 1) queue.release('tenant', `hold ${at}`);
+    expect([queue.isFull, queue.depth]).toEqual([true, 50_000]);
+    store.isAway = false;
+    store.close();
+    let isTold = false;
+    const telling = queue.settle('other', ended('a'), postedAt(2))?.then(() => (isTold = true));
+    await nextTurn();
+    expect([isTold, queue.depth]).toEqual([false, 50_000]);
+    store.open();
+    await telling;
+    expect(store.calls.some(({ tenantId, ids }) => tenantId === 'other' && ids.join() === 'a')).toBe(true);
+    expect(await queue.drain(5_000)).toBe(true);
+    expect([queue.isFull, queue.depth]).toEqual([false, 0]);
+  });
+
+  it('drops nothing where it is full and the projection is away', async () => {
+    store.isAway = true;
+    for (let at = 0; at < 50_000; at += 1) queue.release('tenant', `hold ${at}`);
+    await queue.settle('other', ended('a'), postedAt(2));
+    expect(queue.depth).toBe(50_001);
+    store.isAway = false;
+    expect(await queue.drain(5_000)).toBe(true);
+    expect(store.calls.filter(({ tenantId }) => tenantId === 'other')).toHaveLength(2);
   });
 });

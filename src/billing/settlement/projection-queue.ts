@@ -1,10 +1,11 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { QUOTA_STORE, type PostedBalance, type QuotaStore } from '../../quota/quota-store.port';
+import { type EndedHold, QUOTA_STORE, type PostedBalance, type QuotaStore } from '../../quota/quota-store.port';
 import { messageOf } from '../../kernel/error-message';
 
 /** What one tenant's projection has not been told yet. A set: a hold released twice while it waits is one release. */
 interface TenantWork {
-  readonly settled: Set<string>;
+  /** By hold. */
+  readonly settled: Map<string, EndedHold>;
   posted: PostedBalance | undefined;
   readonly released: Set<string>;
 }
@@ -14,14 +15,18 @@ const RETRY_MS = 100;
 const MAX_IDS = 500;
 /** Calls under way at once, each for another tenant. */
 const MAX_CALLS = 64;
+/** Holds that may wait; beyond it each caller tells the projection itself, and no new charge begins. */
+const MAX_DEPTH = 50_000;
 
 /**
  * Tells the projection what the ledger has committed. One call a tenant at a time: what comes meanwhile merges and is the
  * next call. What Redis does not take is kept, and everybody waits a little before the next attempt.
  *
  * While Redis is away it grows by an id for each charge that ends and each reserve that was not answered, never by a
- * repetition; nothing of it is dropped, because a hold that is never released is money held for ever. What a rebuild has
- * made obsolete changes nothing when it arrives.
+ * repetition; nothing of it is dropped, because a hold that is never released is money held for ever. It is bounded all
+ * the same: where it is full, who ends a charge tells the projection before going on, and no new charge begins, so it can
+ * outgrow its bound only by the charges that were open then. What a rebuild has made obsolete changes nothing when it
+ * arrives.
  */
 @Injectable()
 export class ProjectionQueue {
@@ -32,16 +37,13 @@ export class ProjectionQueue {
   private isScheduled = false;
   private isPausing = false;
   private isBehind = false;
+  private size = 0;
 
   constructor(@Inject(QUOTA_STORE) private readonly store: QuotaStore) {}
 
   /** Holds of which the projection has not confirmed that they ended. */
   get depth(): number {
-    let depth = 0;
-    for (const works of [this.waiting, this.underWay]) {
-      for (const { settled, released } of works.values()) depth += settled.size + released.size;
-    }
-    return depth;
+    return this.size;
   }
 
   /** Whether the projection has confirmed everything. */
@@ -49,15 +51,33 @@ export class ProjectionQueue {
     return this.waiting.size === 0 && this.underWay.size === 0;
   }
 
-  settle(tenantId: string, holdId: string, posted: PostedBalance): void {
+  /** Whether it takes no more than it must. */
+  get isFull(): boolean {
+    return this.size >= MAX_DEPTH;
+  }
+
+  /** Where it is full, resolves when the projection has been told, or was away and is told later. */
+  settle(tenantId: string, ended: EndedHold, posted: PostedBalance): Promise<void> | undefined {
+    if (!this.isFull) {
+      this.queue(tenantId, ended, posted);
+      return undefined;
+    }
+    return this.store.settle(tenantId, [ended], posted).catch(() => {
+      this.queue(tenantId, ended, posted);
+    });
+  }
+
+  /** Of a balance that changed by no charge: a recharge, an adjustment, a refund, a correction. */
+  tell(tenantId: string, posted: PostedBalance): void {
     const work = this.of(tenantId);
-    work.settled.add(holdId);
     work.posted = newer(work.posted, posted);
     this.schedule();
   }
 
   release(tenantId: string, holdId: string): void {
-    this.of(tenantId).released.add(holdId);
+    const { released } = this.of(tenantId);
+    if (!released.has(holdId)) this.size += 1;
+    released.add(holdId);
     this.schedule();
   }
 
@@ -76,10 +96,18 @@ export class ProjectionQueue {
     return this.isIdle;
   }
 
+  private queue(tenantId: string, ended: EndedHold, posted: PostedBalance): void {
+    const work = this.of(tenantId);
+    if (!work.settled.has(ended.holdId)) this.size += 1;
+    work.settled.set(ended.holdId, ended);
+    work.posted = newer(work.posted, posted);
+    this.schedule();
+  }
+
   private of(tenantId: string): TenantWork {
     let work = this.waiting.get(tenantId);
     if (!work) {
-      work = { settled: new Set(), posted: undefined, released: new Set() };
+      work = { settled: new Map(), posted: undefined, released: new Set() };
       this.waiting.set(tenantId, work);
     }
     return work;
@@ -108,13 +136,32 @@ export class ProjectionQueue {
   private async apply(tenantId: string, work: TenantWork): Promise<void> {
     try {
       const { posted } = work;
-      if (posted) await inParts(work.settled, (ids) => this.store.settle(tenantId, ids, posted));
-      await inParts(work.released, (ids) => this.store.release(tenantId, ids));
+      if (posted) await this.settleAll(tenantId, work.settled, posted);
+      await this.releaseAll(tenantId, work.released);
       this.underWay.delete(tenantId);
       this.confirmed();
     } catch (error) {
       this.underWay.delete(tenantId);
       this.keep(tenantId, work, error);
+    }
+  }
+
+  /** In parts, each forgotten once it is told, so that an attempt that fails midway goes on where it stood. */
+  private async settleAll(tenantId: string, settled: Map<string, EndedHold>, posted: PostedBalance): Promise<void> {
+    do {
+      const part = firstOf(settled.values());
+      await this.store.settle(tenantId, part, posted);
+      for (const { holdId } of part) settled.delete(holdId);
+      this.size -= part.length;
+    } while (settled.size > 0);
+  }
+
+  private async releaseAll(tenantId: string, released: Set<string>): Promise<void> {
+    while (released.size > 0) {
+      const part = firstOf(released);
+      await this.store.release(tenantId, part);
+      for (const holdId of part) released.delete(holdId);
+      this.size -= part.length;
     }
   }
 
@@ -129,8 +176,14 @@ export class ProjectionQueue {
   /** Puts work back; sending it twice is harmless, because an unknown hold changes nothing. */
   private keep(tenantId: string, work: TenantWork, error: unknown): void {
     const waiting = this.of(tenantId);
-    for (const holdId of work.settled) waiting.settled.add(holdId);
-    for (const holdId of work.released) waiting.released.add(holdId);
+    for (const ended of work.settled.values()) {
+      if (waiting.settled.has(ended.holdId)) this.size -= 1;
+      waiting.settled.set(ended.holdId, ended);
+    }
+    for (const holdId of work.released) {
+      if (waiting.released.has(holdId)) this.size -= 1;
+      waiting.released.add(holdId);
+    }
     if (work.posted) waiting.posted = newer(waiting.posted, work.posted);
     if (!this.isBehind) {
       this.logger.warn(`the projection is behind: ${messageOf(error)}`);
@@ -145,14 +198,10 @@ export class ProjectionQueue {
   }
 }
 
-/** Takes out of `ids` what `tell` has told, so that an attempt that fails midway goes on where it stood. */
-async function inParts(ids: Set<string>, tell: (part: readonly string[]) => Promise<void>): Promise<void> {
-  while (ids.size > 0) {
-    const part: string[] = [];
-    for (const holdId of ids) if (part.push(holdId) >= MAX_IDS) break;
-    await tell(part);
-    for (const holdId of part) ids.delete(holdId);
-  }
+function firstOf<T>(all: Iterable<T>): T[] {
+  const part: T[] = [];
+  for (const one of all) if (part.push(one) >= MAX_IDS) break;
+  return part;
 }
 
 function newer(a: PostedBalance | undefined, b: PostedBalance): PostedBalance {

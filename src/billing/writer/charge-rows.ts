@@ -1,14 +1,14 @@
 import { costOf, type FrozenPrice, type TokenCounts } from '../../catalogue/price';
-import { type NanoUsd, ZERO_NANO_USD } from '../../kernel/money';
-import type { FrozenCharge, Settlement, VoidReason } from '../charge';
+import { type NanoUsd, nanoUsd, ZERO_NANO_USD } from '../../kernel/money';
+import type { EndedHold, PendingRow } from '../../quota/quota-store.port';
+import { type FrozenScope, frozenScopes } from '../../quota/scopes/frozen-scopes';
+import type { Funding } from '../../quota/scopes/scope';
+import type { Channel, FrozenCharge, Settlement, VoidReason } from '../charge';
 
 /** The first group of the SQL type charge_row: what a PENDING row needs. Amounts are decimal integer strings. */
-export interface AdmitRow {
+export interface AdmitRow extends PendingRow {
   readonly id: string;
   readonly tenant_id: string;
-  readonly trace_id: string;
-  readonly channel: string;
-  readonly is_stream: boolean;
   readonly epoch: string;
   readonly process_id: string;
   readonly hold_nano_usd: string;
@@ -17,11 +17,8 @@ export interface AdmitRow {
   readonly balance_after_nano_usd: string;
   readonly day_window_start_ms: number;
   readonly month_window_start_ms: number;
-  readonly api_key_id: string;
-  readonly api_key_name: string;
-  readonly model: string;
-  readonly price_version: string | null;
-  readonly prices: unknown;
+  readonly scopes: readonly FrozenScope[] | null;
+  readonly funding: Funding;
 }
 
 /** The second group: how the charge ended. */
@@ -73,14 +70,37 @@ export function pricesJson(price: FrozenPrice): unknown {
   return rendered;
 }
 
-export function admitRow(charge: FrozenCharge, processId: string): AdmitRow {
-  const { hold } = charge;
+/** What of a call is frozen beside its hold. */
+export interface ChargedCall {
+  /** Made by the gateway; unique per tenant. */
+  readonly traceId: string;
+  readonly channel: Channel;
+  readonly isStream: boolean;
+  readonly apiKeyId: string;
+  readonly apiKeyName: string;
+  /** As the client named it: what is priced. */
+  readonly model: string;
+  readonly price: FrozenPrice;
+}
+
+export function pendingRow(call: ChargedCall): PendingRow {
   return {
+    trace_id: call.traceId,
+    channel: call.channel,
+    is_stream: call.isStream,
+    api_key_id: call.apiKeyId,
+    api_key_name: call.apiKeyName,
+    model: call.model,
+    price_version: call.price.version,
+    prices: pricesJson(call.price),
+  };
+}
+
+export function admitRow({ hold, pending }: FrozenCharge, processId: string): AdmitRow {
+  return {
+    ...pending,
     id: hold.holdId,
     tenant_id: hold.tenantId,
-    trace_id: charge.traceId,
-    channel: charge.channel,
-    is_stream: charge.isStream,
     epoch: hold.epoch.toString(),
     process_id: processId,
     hold_nano_usd: hold.amount.toString(),
@@ -89,12 +109,22 @@ export function admitRow(charge: FrozenCharge, processId: string): AdmitRow {
     balance_after_nano_usd: hold.balanceAfter.toString(),
     day_window_start_ms: hold.dayWindow.startMs,
     month_window_start_ms: hold.monthWindow.startMs,
-    api_key_id: charge.apiKeyId,
-    api_key_name: charge.apiKeyName,
-    model: charge.model,
-    price_version: charge.price.version,
-    prices: pricesJson(charge.price),
+    scopes: frozenScopes(hold.counted),
+    funding: hold.funding,
   };
+}
+
+/** What the projection is told of a committed charge: every bucket is a token of TPM. */
+export function endedHold(holdId: string, fields: EndFields): EndedHold {
+  const tokens =
+    fields.tokens_input_uncached +
+    fields.tokens_input_cached +
+    fields.tokens_cache_write +
+    fields.tokens_output +
+    fields.tokens_reasoning +
+    fields.tokens_audio +
+    fields.tokens_image;
+  return { holdId, amount: nanoUsd(fields.amount_nano_usd), tokens };
 }
 
 /** Columns of a COMMITTED ending; billing_end adds the immutable snapshot from which the amount can be computed again. */

@@ -52,6 +52,13 @@ export class PendingAdmission {
 
   constructor(readonly row: AdmitRow) {}
 
+  /** Of a row that was written together with its reservation. */
+  static ofStandingRow(row: AdmitRow): PendingAdmission {
+    const admission = new PendingAdmission(row);
+    admission.finish('admitted');
+    return admission;
+  }
+
   get done(): Promise<AdmitOutcome> {
     return this.settled.promise;
   }

@@ -2,40 +2,28 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool, PoolClient } from 'pg';
 import { CLOCK, type Clock } from '../../kernel/clock';
 import { newId } from '../../kernel/ids';
-import { nanoUsd } from '../../kernel/money';
 import { Singleflight } from '../../kernel/singleflight';
-import { calendarWindow } from '../../kernel/windows';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { withTransaction } from '../../platform/database/with-transaction';
 import { BEGINS_WITHIN_MS, RedisConnection } from '../../platform/redis/redis-connection';
 import { ScriptRegistry } from '../../platform/redis/script-registry';
-import { countRequests } from '../counted-requests';
 import { EpochAuthority } from '../epoch-authority';
-import { formatHoldEntry } from '../hold-entry';
-import { OLDEST_OPEN_ID } from '../oldest-open-id';
 import { holdsKey, quotaKey } from '../quota-keys';
 import { QuotaUnavailableError } from '../quota-store.port';
 import type { CallerLimits } from '../scopes/caller-limits';
+import type { TenantBalanceRow } from '../tenant-balance';
+import { openCounters } from './counter-seeds';
+import { lockWallet, readLedgerSide } from './tenant-ledger';
 
 /** Well above what the work under the wallet's lock may take; a process that stands still must not keep it. */
 const LOCK_ENDS_AFTER_MS = 5_000;
-
-interface OpenHoldRow {
-  id: string;
-  hold_nano_usd: string;
-  process_id: string | null;
-  day_ms: string;
-  month_ms: string;
-  created_ms: string;
-  balance_before_nano_usd: string | null;
-}
 
 /** What the transaction under the wallet's lock found or left behind; 'ready' is an install whose mark it committed. */
 type Laid = { readonly state: 'stands' | 'lost' } | { readonly state: 'ready'; readonly installId: string };
 
 /**
  * Rebuilds one tenant's projection from the ledger: posted balance and version, open holds from PENDING rows, counters
- * from the rows of the current windows.
+ * from what committed charges came to and open ones hold.
  *
  *   begin; lock wallet ─► read ─► lay it in Redis (nobody reserves on it yet) ─► mark (epoch, install id); commit ─► activate
  *
@@ -101,10 +89,27 @@ export class TenantWarmUp {
     });
   }
 
+  /**
+   * Tells the projection of `epoch` of counters it has not met. Throws QuotaUnavailableError where Postgres or Redis does
+   * not answer.
+   */
+  learn(limits: CallerLimits, epoch: bigint, counters: readonly string[]): Promise<undefined> {
+    const { tenantId } = limits;
+    return this.flights.run(`${tenantId} ${counters.join()}`, async () => {
+      try {
+        const opened = await openCounters(this.pool, limits, counters, this.clock.nowMs());
+        await this.scripts.bind('quota_learn')(1, quotaKey(tenantId), epoch.toString(), ...[...opened].flat());
+        return undefined;
+      } catch (error) {
+        throw new QuotaUnavailableError('counters could not be loaded', { cause: error });
+      }
+    });
+  }
+
   private async lay(client: PoolClient, limits: CallerLimits, epoch: bigint): Promise<Laid> {
     const { tenantId } = limits;
     await client.query(`set local idle_in_transaction_session_timeout = ${LOCK_ENDS_AFTER_MS}`);
-    const wallet = await lockWallet(client, tenantId);
+    const balance = await lockWallet(client, tenantId);
     const [[standing, waiting], [seconds, micros]] = await Promise.all([
       this.connection.client.hmget(quotaKey(tenantId), 'epoch', 'installing'),
       this.connection.client.time(),
@@ -121,7 +126,7 @@ export class TenantWarmUp {
     }
     const installId = newId();
     const redisNowMs = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-    await this.send(client, limits, { epoch, installId, wallet, redisNowMs });
+    await this.send(client, limits, { epoch, installId, balance, redisNowMs });
     await client.query(
       `insert into tenant_projection (tenant_id, epoch, install_id) values ($1, $2, $3)
          on conflict (tenant_id) do update set epoch = $2, install_id = $3, installed_at = now()`,
@@ -132,15 +137,11 @@ export class TenantWarmUp {
 
   private async send(
     client: PoolClient,
-    { tenantId, timezone }: CallerLimits,
-    install: { epoch: bigint; installId: string; wallet: WalletRow; redisNowMs: number },
+    { tenantId }: CallerLimits,
+    install: { epoch: bigint; installId: string; balance: TenantBalanceRow; redisNowMs: number },
   ): Promise<void> {
-    const { epoch, installId, wallet, redisNowMs } = install;
-    const nowMs = redisNowMs + this.clock.offsetMs;
-    const day = calendarWindow(nowMs, timezone, 'day');
-    const month = calendarWindow(nowMs, timezone, 'month');
-    const counted = await countRequests(client, tenantId, day, month);
-    const holds = await openHolds(client, tenantId);
+    const { epoch, installId, balance, redisNowMs } = install;
+    const { holds, counters } = await readLedgerSide(client, tenantId, redisNowMs + this.clock.offsetMs);
     const reply = await this.scripts.bind('quota_install')(
       2,
       quotaKey(tenantId),
@@ -148,13 +149,11 @@ export class TenantWarmUp {
       epoch.toString(),
       installId,
       (redisNowMs + BEGINS_WITHIN_MS).toString(),
-      wallet.posted_nano_usd,
-      wallet.version,
-      day.startMs.toString(),
-      counted.today.toString(),
-      month.startMs.toString(),
-      counted.thisMonth.toString(),
-      ...holds.flatMap((hold) => [hold.id, entryOf(hold)]),
+      balance.posted_nano_usd,
+      balance.version,
+      counters.size.toString(),
+      ...[...counters].flat(),
+      ...holds.flatMap(({ id, entry }) => [id, entry]),
     );
     const [outcome] = typeof reply === 'number' ? [] : reply;
     if (outcome !== 'INSTALLED') throw new Error(`quota_install answered ${String(outcome)}`);
@@ -165,52 +164,4 @@ export class TenantWarmUp {
   private async activate(tenantId: string, epoch: bigint, installId: string): Promise<void> {
     await this.scripts.bind('quota_activate')(1, quotaKey(tenantId), epoch.toString(), installId);
   }
-}
-
-interface WalletRow {
-  posted_nano_usd: string;
-  version: string;
-}
-
-/** Creates the tenant's accounts on first use, safely under concurrency, and locks the wallet until the transaction ends. */
-async function lockWallet(client: PoolClient, tenantId: string): Promise<WalletRow> {
-  const lock = `select posted_nano_usd, version from ledger_account where tenant_id = $1 and name = 'wallet' for update`;
-  const found = await client.query<WalletRow>(lock, [tenantId]);
-  if (found.rows[0]) return found.rows[0];
-  await client.query(
-    `insert into ledger_account (id, tenant_id, name, posted_nano_usd)
-       values ($1, $3, 'wallet', 0), ($2, $3, 'overrun', 0) on conflict do nothing`,
-    [newId(), newId(), tenantId],
-  );
-  const [created] = (await client.query<WalletRow>(lock, [tenantId])).rows;
-  if (!created) throw new Error(`tenant ${tenantId} has no wallet`);
-  return created;
-}
-
-async function openHolds(client: PoolClient, tenantId: string): Promise<readonly OpenHoldRow[]> {
-  const { rows } = await client.query<OpenHoldRow>(
-    `select id, hold_nano_usd, process_id, balance_before_nano_usd,
-            (extract(epoch from day_window_start) * 1000)::bigint as day_ms,
-            (extract(epoch from month_window_start) * 1000)::bigint as month_ms,
-            (extract(epoch from created_at) * 1000)::bigint as created_ms
-       from billing_transaction
-      where tenant_id = $1 and status = 'PENDING'
-        and trace_id >= ${OLDEST_OPEN_ID}
-      order by id`,
-    [tenantId],
-  );
-  return rows;
-}
-
-function entryOf(row: OpenHoldRow): string {
-  return formatHoldEntry({
-    amount: nanoUsd(row.hold_nano_usd),
-    dayStartMs: Number(row.day_ms),
-    monthStartMs: Number(row.month_ms),
-    processId: row.process_id ?? '',
-    reservedAtMs: Number(row.created_ms),
-    balanceBefore: nanoUsd(row.balance_before_nano_usd ?? '0'),
-    usedToday: 0,
-    usedThisMonth: 0,
-  });
 }
