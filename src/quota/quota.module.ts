@@ -7,7 +7,9 @@ import { RedisModule } from '../platform/redis/redis.module';
 import { EpochAuthority } from './epoch-authority';
 import { MeteredQuotaStore } from './metered-quota.store';
 import { QUOTA_STORE } from './quota-store.port';
+import { QuotaScripts } from './redis/quota-scripts';
 import { RedisQuotaStore } from './redis-quota.store';
+import { ScopePlans } from './scopes/scope-plans';
 import { ServerFollowers } from './server-followers';
 import { UntoldEndings } from './untold-endings';
 import { TenantWarmUp } from './warm-up/tenant-warm-up';
@@ -18,6 +20,8 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
     ServerFollowers,
     EpochAuthority,
     TenantWarmUp,
+    QuotaScripts,
+    ScopePlans,
     UntoldEndings,
     RedisQuotaStore,
     {
