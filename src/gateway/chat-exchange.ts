@@ -6,7 +6,7 @@ import type { Refusal } from '../kernel/errors';
 import { toDecimalUsd } from '../kernel/money';
 import { localeOf } from '../platform/i18n/render-message';
 import { type RenderedError, renderOpenAiError } from './openai-error';
-import { requestLimitHeaders } from './request-limit-headers';
+import { openAiRateLimitHeaders, rateLimitsOf } from './rate-limit-headers';
 import { NodeStreamClient } from './stream/stream-client';
 import type { WorkflowContext } from './workflow/workflow.context';
 
@@ -46,7 +46,11 @@ export class ChatExchange {
 
   refuse(refusal: Refusal): void {
     const { status, headers, body } = this.render(refusal);
-    void this.reply.status(status).headers(headers).send(body);
+    const limits = this.context ? this.limitHeadersOf(this.context) : {};
+    void this.reply
+      .status(status)
+      .headers({ ...limits, ...headers })
+      .send(body);
   }
 
   /** The last word: the whole body, the terminal frame, an error event, or an error with its status. */
@@ -94,9 +98,14 @@ export class ChatExchange {
     };
     const upstream = context.respondingUpstream;
     if (upstream !== undefined) headers['x-tollgate-upstream'] = upstream;
-    if (!context.has('quotaCheck')) return headers;
-    const { held, limits } = context.quotaCheck.charge;
-    return { ...headers, ...requestLimitHeaders(held, limits, this.clock.nowMs()) };
+    return { ...headers, ...this.limitHeadersOf(context) };
+  }
+
+  /** As they were when the call was admitted; of one that was not, its refusal tells. */
+  private limitHeadersOf(context: WorkflowContext): Readonly<Record<string, string>> {
+    if (!context.has('quotaCheck')) return {};
+    const { charge, limits } = context.quotaCheck;
+    return openAiRateLimitHeaders(rateLimitsOf(charge.held.counted, limits), this.clock.nowMs());
   }
 
   private render(refusal: Refusal): RenderedError {

@@ -27,6 +27,35 @@ describe('renderOpenAiError', () => {
     expect(shouldRetry('QUOTA_DAILY_EXCEEDED', { windowResetsAt: new Date(NOW_MS + 61_000) })).toBe('false');
   });
 
+  it('does not have a call sent again that no wait lets pass', () => {
+    const rendered = (...args: Parameters<typeof refuse>): Readonly<Record<string, string>> =>
+      renderOpenAiError(refuse(...args), 'en-US', NOW_MS).headers;
+    const tpm = { scope: 'tenant_tpm', measure: 'tokens', limit: 1_000n, used: 0n } as const;
+    expect(rendered('TENANT_TPM_EXCEEDED', { quota: tpm })).toMatchObject({ 'x-should-retry': 'false' });
+    expect(rendered('TENANT_TPM_EXCEEDED', { quota: tpm })).not.toHaveProperty('retry-after');
+    const soon = { quota: tpm, windowResetsAt: new Date(NOW_MS + 12_000) };
+    expect(rendered('TENANT_TPM_EXCEEDED', soon)).toMatchObject({ 'x-should-retry': 'true', 'retry-after': '12' });
+    const open = { scope: 'tenant_concurrency', measure: 'requests', limit: 2n, used: 2n } as const;
+    expect(rendered('CONCURRENCY_EXCEEDED', { quota: open, retryAfterMs: 1_000 })).toMatchObject({
+      'x-should-retry': 'true',
+      'retry-after': '1',
+    });
+    const budget = { scope: 'key_budget', measure: 'usd', limit: 5n, used: 5n } as const;
+    expect(rendered('QUOTA_BUDGET_EXCEEDED', { quota: budget })).toEqual({ 'x-should-retry': 'false' });
+  });
+
+  it('tells the limit that refused as OpenAI’s clients read it', () => {
+    const quota = { scope: 'tenant_rpm', measure: 'requests', limit: 6n, used: 6n } as const;
+    const refusal = refuse('TENANT_RPM_EXCEEDED', { quota, windowResetsAt: new Date(NOW_MS + 30_000) });
+    expect(renderOpenAiError(refusal, 'en-US', NOW_MS).headers).toEqual({
+      'x-should-retry': 'true',
+      'retry-after': '30',
+      'x-ratelimit-limit-requests': '6',
+      'x-ratelimit-remaining-requests': '0',
+      'x-ratelimit-reset-requests': '30s',
+    });
+  });
+
   it('rounds the wait up to whole seconds and names the end of the window', () => {
     const resetsAt = new Date(NOW_MS + 3_600_001);
     const { headers, body } = renderOpenAiError(

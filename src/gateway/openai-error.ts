@@ -1,6 +1,7 @@
 import { ERROR_SPECS, refusalStatus, type ErrorCode, type Refusal } from '../kernel/errors';
 import type { Locale } from '../platform/i18n/messages';
 import { renderMessage } from '../platform/i18n/render-message';
+import { openAiRateLimitHeaders, rateLimitsOfRefusal } from './rate-limit-headers';
 
 /** The error body of the OpenAI API; `code` is our stable code. The control plane answers in the same shape. */
 export interface OpenAiErrorBody {
@@ -27,13 +28,11 @@ const LONGEST_RETRY_WAIT_MS = 60_000;
 export function renderOpenAiError(refusal: Refusal, locale: Locale, nowMs: number): RenderedError {
   const spec = ERROR_SPECS[refusal.code];
   const waitMs = waitOf(refusal, nowMs);
-  // A window that ends soon is worth waiting for, though the refusal itself is not one to repeat at once.
-  const isWorthIt = spec.retryable || refusal.windowResetsAt !== undefined;
-  const shouldRetry = isWorthIt && (waitMs ?? 0) <= LONGEST_RETRY_WAIT_MS;
   return {
     status: refusalStatus(refusal),
     headers: {
-      'x-should-retry': String(shouldRetry),
+      'x-should-retry': String(isWorthRetrying(refusal, waitMs)),
+      ...openAiRateLimitHeaders(rateLimitsOfRefusal(refusal), nowMs),
       ...(refusal.code === 'METHOD_NOT_ALLOWED' ? { allow: String(refusal.values?.allowed ?? '') } : {}),
       ...(waitMs === undefined ? {} : { 'retry-after': String(Math.max(1, Math.ceil(waitMs / 1000))) }),
     },
@@ -47,6 +46,16 @@ export function renderOpenAiError(refusal: Refusal, locale: Locale, nowMs: numbe
       },
     },
   };
+}
+
+/**
+ * A window that ends soon is worth waiting for, though the refusal itself is not one to repeat at once. A limit that names
+ * no wait is not met by waiting: a budget that is used up, a call with more tokens than a minute has.
+ */
+function isWorthRetrying(refusal: Refusal, waitMs: number | undefined): boolean {
+  if (waitMs === undefined) return ERROR_SPECS[refusal.code].retryable && refusal.quota === undefined;
+  const mayHelp = ERROR_SPECS[refusal.code].retryable || refusal.windowResetsAt !== undefined;
+  return mayHelp && waitMs <= LONGEST_RETRY_WAIT_MS;
 }
 
 function waitOf(refusal: Refusal, nowMs: number): number | undefined {

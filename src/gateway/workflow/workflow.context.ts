@@ -4,6 +4,7 @@ import type { OpenCharge } from '../../billing/settlement/charges';
 import type { FrozenPrice, ModelProfile, TokenCounts } from '../../catalogue/price';
 import type { Refusal } from '../../kernel/errors';
 import type { NanoUsd } from '../../kernel/money';
+import type { ScopeSpec } from '../../quota/scopes/scope';
 import type { RoutableUpstream } from '../../upstreams/upstream-directory';
 import type { ChatCompletion } from '../dialects/openai-chat/chat-completion';
 import type { ChatRequest } from '../dialects/openai-chat/chat-request';
@@ -43,8 +44,11 @@ export interface TemplateRenderSection {
   readonly bodyFor: (candidate: RoutableUpstream) => Buffer;
 }
 
+/** Not there where nothing is held (RUN_MODE=simple). */
 export interface QuotaCheckSection {
   readonly charge: OpenCharge;
+  /** The limits it was admitted under; what it counted in them is in the hold. */
+  readonly limits: readonly ScopeSpec[];
   readonly reserved: NanoUsd;
   readonly balanceBefore: NanoUsd;
   readonly balanceAfter: NanoUsd;
@@ -85,6 +89,8 @@ export interface ResponseTransformSection {
 export interface BillingSection {
   /** Undefined: voided by policy, or not committed in time (it is written as soon as Postgres takes it). */
   readonly charged: SettledCharge | undefined;
+  /** RUN_MODE=simple: what the answer is worth by the price book. It is booked nowhere. */
+  readonly uncharged?: NanoUsd;
 }
 
 export interface UsageRecordSection {

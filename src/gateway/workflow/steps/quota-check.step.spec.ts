@@ -4,13 +4,17 @@ import { costOf, type FrozenPrice, type ModelProfile, TOKEN_BUCKETS } from '../.
 import { refuse } from '../../../kernel/errors';
 import { nanoUsd, type NanoUsd } from '../../../kernel/money';
 import { Metrics } from '../../../platform/metrics/metrics';
-import type { QuotaStore } from '../../../quota/quota-store.port';
+import type { HoldRequest, QuotaStore } from '../../../quota/quota-store.port';
+import { ScopePlans } from '../../../quota/scopes/scope-plans';
+import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import { type ChatRequest, parseChatRequest } from '../../dialects/openai-chat/chat-request';
 import { usageFromOpenAi } from '../../dialects/openai-chat/usage';
 import { WorkflowContext } from '../workflow.context';
 import { QuotaCheckStep } from './quota-check.step';
 
 const SEED = 20_261_122;
+
+const PRINCIPAL = { apiKeyId: 'key', apiKeyName: 'the key', limits: { tenantId: 'tenant' } };
 
 const PROFILE: ModelProfile = {
   model: 'm',
@@ -37,26 +41,31 @@ function priceOf(perMillion: readonly bigint[]): FrozenPrice {
   };
 }
 
-/** What the step asks the quota to hold. */
-async function heldFor(chat: ChatRequest, price: FrozenPrice): Promise<NanoUsd> {
-  let held: NanoUsd | undefined;
+/** What the step asks the quota for. */
+async function askedFor(chat: ChatRequest, price: FrozenPrice): Promise<HoldRequest> {
+  let asked: HoldRequest | undefined;
   const store = {
-    reserve: ({ amount }: { amount: NanoUsd }) => {
-      held = amount;
+    reserve: (request: HoldRequest) => {
+      asked = request;
       return Promise.resolve({ admitted: false, refusal: refuse('QUOTA_BALANCE_EXCEEDED') });
     },
   };
   const step = new QuotaCheckStep(
     store as unknown as QuotaStore,
     Object.create(Charges.prototype) as Charges,
+    Object.create(ScopePlans.prototype) as ScopePlans,
     new Metrics(),
   );
-  const context = new WorkflowContext({ principal: { limits: {} } } as never);
+  const context = new WorkflowContext({ principal: PRINCIPAL, traceId: 'trace', channel: 'external' } as never);
   context.validation = { chat };
-  context.routing = { candidates: [], price, profile: PROFILE };
+  context.routing = { candidates: [{ kind: 'openai' } as RoutableUpstream], price, profile: PROFILE };
   await step.execute(context);
-  if (held === undefined) throw new Error('nothing was reserved');
-  return held;
+  if (asked === undefined) throw new Error('nothing was reserved');
+  return asked;
+}
+
+async function heldFor(chat: ChatRequest, price: FrozenPrice): Promise<NanoUsd> {
+  return (await askedFor(chat, price)).amount;
 }
 
 const hello = { messages: [{ role: 'user', content: 'hello' }] };
@@ -149,5 +158,28 @@ describe('what is held for a call', () => {
       1_024_000n,
     );
     expect(await heldFor(chatOf({ ...hello, modalities: ['text'] }), dearImages)).toBeLessThan(100n);
+  });
+});
+
+describe('what is asked of the quota', () => {
+  it('counts the input as estimated and the output of every choice as tokens', async () => {
+    const chat = chatOf({ ...hello, max_completion_tokens: 100, n: 3 });
+    const { tokens } = await askedFor(chat, priceOf([]));
+    expect(tokens).toBe(Math.ceil(chat.promptTextBytes / 3) + 300);
+  });
+
+  it('names the service, the kind of the first candidate, and what the PENDING row says of the call', async () => {
+    const request = await askedFor(chatOf({ ...hello, stream: true }), priceOf([2n]));
+    expect(request).toMatchObject({ service: 'chat', platform: 'openai', limits: PRINCIPAL.limits });
+    expect(request.pending).toEqual({
+      trace_id: 'trace',
+      channel: 'external',
+      is_stream: true,
+      api_key_id: 'key',
+      api_key_name: 'the key',
+      model: 'm',
+      price_version: '1',
+      prices: expect.objectContaining({ input_uncached: '2', multiplier_millionths: '1000000' }) as unknown,
+    });
   });
 });

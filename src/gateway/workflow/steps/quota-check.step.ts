@@ -1,7 +1,5 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { estimateCost } from '../../../catalogue/price';
 import { refuse, type Refusal } from '../../../kernel/errors';
-import { newId } from '../../../kernel/ids';
 import { Charges } from '../../../billing/settlement/charges';
 import { Metrics } from '../../../platform/metrics/metrics';
 import {
@@ -10,6 +8,8 @@ import {
   type QuotaStore,
   type ReserveOutcome,
 } from '../../../quota/quota-store.port';
+import { ScopePlans } from '../../../quota/scopes/scope-plans';
+import { holdRequestOf } from '../hold-request';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
@@ -23,59 +23,31 @@ export class QuotaCheckStep implements WorkflowStep {
   constructor(
     @Inject(QUOTA_STORE) private readonly store: QuotaStore,
     private readonly charges: Charges,
+    private readonly plans: ScopePlans,
     private readonly metrics: Metrics,
   ) {}
 
   async execute(context: WorkflowContext): Promise<StepOutcome> {
     const startedMs = performance.now();
-    const { chat } = context.validation;
-    const { price, profile } = context.routing;
-    const { principal, traceId, channel } = context.request;
-    const amount = estimateCost(
-      {
-        textBytes: chat.promptTextBytes,
-        images: chat.images,
-        audioParts: chat.audioParts,
-        audioDataBytes: chat.audioDataBytes,
-        maxOutputTokens: chat.maxOutputTokens,
-        choices: chat.choices,
-        asksForAudio: chat.asksForAudio,
-        asksForImages: chat.asksForImages,
-      },
-      profile,
-      price,
-    );
-    const { limits } = principal;
-    const holdId = newId();
+    const { request } = holdRequestOf(context);
     let outcome: ReserveOutcome;
     try {
-      outcome = await this.store.reserve({ holdId, amount, limits });
+      outcome = await this.store.reserve(request);
     } catch (error) {
       if (!(error instanceof QuotaUnavailableError)) throw error;
-      if (error.mayHold) this.charges.abandonReserve(limits.tenantId, holdId);
+      if (error.mayHold) this.charges.abandonReserve(request.limits.tenantId, request.holdId);
       return this.refused(refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 }));
     } finally {
       this.metrics.quotaCheckSeconds.observe((performance.now() - startedMs) / 1000);
     }
     if (!outcome.admitted) return this.refused(outcome.refusal);
     const { hold } = outcome;
-    const charge = this.charges.begin(
-      {
-        hold,
-        traceId,
-        channel,
-        isStream: chat.stream,
-        apiKeyId: principal.apiKeyId,
-        apiKeyName: principal.apiKeyName,
-        model: chat.model,
-        price,
-      },
-      principal.limits,
-    );
+    const charge = this.charges.begin(hold, request, context.routing.price);
     if ('code' in charge) return this.refused(charge);
     this.metrics.quotaCheckPassed.inc();
     context.quotaCheck = {
       charge,
+      limits: this.plans.of(request),
       reserved: hold.amount,
       balanceBefore: hold.balanceBefore,
       balanceAfter: hold.balanceAfter,
