@@ -1,5 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { RequestLogWriter } from '../billing/request-log/request-log.writer';
+import { type LoggedUsage, RequestLogWriter } from '../billing/request-log/request-log.writer';
+import { TOKEN_BUCKETS, type TokenCounts } from '../catalogue/price';
 import { CLOCK, type Clock } from '../kernel/clock';
 import { type Refusal, refusalStatus } from '../kernel/errors';
 import { Metrics } from '../platform/metrics/metrics';
@@ -40,6 +41,7 @@ export class ExchangeLog {
       attempts,
       duration_ms: Math.round(this.clock.monotonicMs() - request.receivedMonotonicMs),
       ttft_ms: context.has('upstreamCall') ? rounded(context.upstreamCall.ttftMs) : null,
+      usage: unchargedUsage(context),
     });
   }
 
@@ -47,6 +49,29 @@ export class ExchangeLog {
   failed(context: WorkflowContext, error: unknown): void {
     this.logger.error({ msg: 'an exchange could not be concluded', traceId: context.request.traceId, err: error });
   }
+}
+
+/** Where calls are not charged this is the only record of what they used. */
+function unchargedUsage(context: WorkflowContext): LoggedUsage | null {
+  const cost = context.has('billing') ? context.billing.uncharged : undefined;
+  if (cost === undefined) return null;
+  const { tokens, method } = context.responseTransform;
+  return {
+    tokens: usedBuckets(tokens),
+    counting_method: method,
+    price_version: context.routing.price.version,
+    cost_nano_usd: cost.toString(),
+  };
+}
+
+/** Under the names that the rows of charges have. */
+function usedBuckets(tokens: TokenCounts): Readonly<Record<string, number>> {
+  const used = TOKEN_BUCKETS.filter((bucket) => tokens[bucket] > 0);
+  return Object.fromEntries(used.map((bucket) => [snakeCase(bucket), tokens[bucket]]));
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 function rounded(value: number | undefined): number | null {

@@ -1,9 +1,10 @@
-import { Module, type OnApplicationBootstrap } from '@nestjs/common';
+import { Logger, Module, type OnApplicationBootstrap } from '@nestjs/common';
 import { AuthModule } from '../auth/auth.module';
 import { BillingModule } from '../billing/billing.module';
 import { BillingReadModule } from '../billing/entities/billing-read.module';
 import { GatewayProcess } from '../billing/process/gateway-process';
 import { CatalogueModule } from '../catalogue/catalogue.module';
+import { Settings } from '../platform/config/settings';
 import { QuotaModule } from '../quota/quota.module';
 import { RoutingModule } from '../routing/routing.module';
 import { UpstreamsModule } from '../upstreams/upstreams.module';
@@ -15,7 +16,7 @@ import { TokenCounter } from './stream/count-tokens';
 import { TokenAccuracy } from './stream/token-accuracy';
 import { TokenizerThread } from './stream/tokenizer-thread';
 import { WORKFLOW_STEPS, WorkflowRunner } from './workflow/workflow.runner';
-import { WORKFLOW_STEP_CLASSES } from './workflow/workflow.steps';
+import { SIMPLE_STEP_CLASSES, stepsOf, WORKFLOW_STEP_CLASSES } from './workflow/workflow.steps';
 import type { WorkflowStep } from './workflow/workflow-step';
 
 /** The HTTP edge of the data plane and the workflow behind it. */
@@ -24,10 +25,14 @@ import type { WorkflowStep } from './workflow/workflow-step';
   controllers: [ChatCompletionsController, ModelsController, BalanceController],
   providers: [
     ...WORKFLOW_STEP_CLASSES,
+    ...SIMPLE_STEP_CLASSES,
     {
       provide: WORKFLOW_STEPS,
-      inject: [...WORKFLOW_STEP_CLASSES],
-      useFactory: (...steps: WorkflowStep[]) => steps,
+      inject: [Settings, ...WORKFLOW_STEP_CLASSES, ...SIMPLE_STEP_CLASSES],
+      useFactory: (settings: Settings, ...steps: WorkflowStep[]) => {
+        const standard = steps.slice(0, WORKFLOW_STEP_CLASSES.length);
+        return stepsOf(settings.runMode, standard, steps.slice(WORKFLOW_STEP_CLASSES.length));
+      },
     },
     WorkflowRunner,
     TokenizerThread,
@@ -37,12 +42,27 @@ import type { WorkflowStep } from './workflow/workflow-step';
   ],
 })
 export class GatewayModule implements OnApplicationBootstrap {
-  constructor(private readonly process: GatewayProcess) {}
+  private readonly logger = new Logger(GatewayModule.name);
+
+  constructor(
+    private readonly process: GatewayProcess,
+    private readonly settings: Settings,
+  ) {}
 
   /** Another process' sweeper has voided what we hold: we leave as on SIGTERM, late settles are booked as corrections. */
   onApplicationBootstrap(): void {
+    this.warnOfMissingChecks();
     this.process.onDeath(() => {
       process.kill(process.pid, 'SIGTERM');
     });
+  }
+
+  /** Who runs without checks of money by mistake should read it with the first lines. */
+  private warnOfMissingChecks(): void {
+    if (this.settings.runMode === 'simple') {
+      this.logger.warn('RUN_MODE is simple: no limit and no balance is checked, and no call is charged');
+    } else if (!this.settings.billingBlockOnInsufficient) {
+      this.logger.warn('BILLING_BLOCK_ON_INSUFFICIENT is false: calls that a limit or the balance refuses pass');
+    }
   }
 }

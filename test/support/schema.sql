@@ -183,6 +183,7 @@ table request_log
   duration_ms integer not null
   ttft_ms integer
   created_at timestamp with time zone not null default now()
+  usage jsonb comment 'Of a call that RUN_MODE=simple did not charge: tokens by bucket, how they were counted, the price version and what the call would have cost. Null where a charge says it.'
 table subscription
   comment 'Closed, never deleted: money rows name it for ever. For every key of its group, or for those of one user in it.'
   id uuid not null

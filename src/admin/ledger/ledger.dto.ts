@@ -159,6 +159,16 @@ export class RequestLogQuery extends PageQuery {
   model?: string;
 }
 
+/** What a call used that no charge was made for. */
+export class UnchargedUsageDto {
+  /** By bucket. */
+  tokens!: object;
+  counting_method!: string;
+  price_version!: string | null;
+  /** What it would have cost by the price book; booked nowhere. */
+  cost_usd!: string;
+}
+
 /** Operational record of one call; its id is the trace id. */
 export class RequestLogDto {
   id!: string;
@@ -177,5 +187,7 @@ export class RequestLogDto {
   attempts!: object[];
   duration_ms!: number;
   ttft_ms!: number | null;
+  /** Only of a call in RUN_MODE=simple: any other has a charge. */
+  usage!: Readonly<UnchargedUsageDto> | null;
   created_at!: string;
 }

@@ -1,8 +1,10 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource, LessThan } from 'typeorm';
 import { RequestLog } from '../../billing/entities/request-log.entity';
+import type { LoggedUsage } from '../../billing/request-log/request-log.writer';
+import { nanoUsd, toDecimalUsd } from '../../kernel/money';
 import { type Page, pageOf } from '../paging/page';
-import type { RequestLogDto, RequestLogQuery } from './ledger.dto';
+import type { RequestLogDto, RequestLogQuery, UnchargedUsageDto } from './ledger.dto';
 
 /** Reads the operational records of calls. */
 @Injectable()
@@ -41,6 +43,11 @@ function render(row: RequestLog): Readonly<RequestLogDto> {
     attempts: row.attempts as object[],
     duration_ms: row.durationMs,
     ttft_ms: row.ttftMs,
+    usage: row.usage && renderUsage(row.usage),
     created_at: row.createdAt.toISOString(),
   };
+}
+
+function renderUsage({ cost_nano_usd: cost, ...usage }: LoggedUsage): Readonly<UnchargedUsageDto> {
+  return { ...usage, cost_usd: toDecimalUsd(nanoUsd(cost)) };
 }

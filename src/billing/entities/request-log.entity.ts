@@ -1,4 +1,5 @@
 import { Column, Entity, PrimaryColumn } from 'typeorm';
+import type { LoggedUsage } from '../request-log/request-log.writer';
 
 /** Operational record of a request; id is the trace id. Losing a row costs no money. */
 @Entity({ name: 'request_log' })
@@ -45,6 +46,10 @@ export class RequestLog {
 
   @Column({ name: 'ttft_ms', type: 'integer', nullable: true })
   ttftMs!: number | null;
+
+  /** Of a call that no charge was made for (RUN_MODE=simple). */
+  @Column({ type: 'jsonb', nullable: true })
+  usage!: LoggedUsage | null;
 
   @Column({ name: 'created_at', type: 'timestamptz' })
   createdAt!: Date;

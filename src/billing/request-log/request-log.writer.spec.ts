@@ -47,6 +47,7 @@ function row(overrides: Partial<RequestLogRow> = {}): RequestLogRow {
     attempts: [],
     duration_ms: 1,
     ttft_ms: null,
+    usage: null,
     ...overrides,
   };
 }
@@ -74,6 +75,18 @@ describe('the request log', () => {
     await writer.drain();
     expect(await written(rows)).toEqual([true, true, false, true, true, false, true]);
     expect(await dropped()).toBe(2);
+  });
+
+  it('keeps what a call used that no charge was made for, and null for any other', async () => {
+    const usage = { tokens: { output: 5 }, counting_method: 'usage', price_version: '7', cost_nano_usd: '9' };
+    const rows = [row({ usage }), row()];
+    for (const each of rows) writer.record(each);
+    await writer.drain();
+    const kept = await owner.query<{ usage: unknown }>(
+      'select usage from request_log where id = any ($1) order by usage is null',
+      [rows.map(({ id }) => id)],
+    );
+    expect(kept.rows).toEqual([{ usage }, { usage: null }]);
   });
 
   it('drops and counts a batch while Postgres is away', async () => {

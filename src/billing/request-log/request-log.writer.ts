@@ -24,6 +24,17 @@ export interface RequestLogRow {
   readonly attempts: readonly object[];
   readonly duration_ms: number;
   readonly ttft_ms: number | null;
+  /** Null where a charge says it. */
+  readonly usage: LoggedUsage | null;
+}
+
+/** What a call used that no charge was made for. */
+export interface LoggedUsage {
+  /** By bucket, only those that are not empty. */
+  readonly tokens: Readonly<Record<string, number>>;
+  readonly counting_method: string;
+  readonly price_version: string | null;
+  readonly cost_nano_usd: string;
 }
 
 const WINDOW_MS = 50;
@@ -33,13 +44,13 @@ const MAX_QUEUED = 10_000;
 /** A key deleted meanwhile is written as null: its absence must not cost the row. */
 const INSERT = `
 insert into request_log (id, tenant_id, api_key_id, client_request_id, channel, route, model, is_stream, status,
-                         error_code, end_reason, attempts, duration_ms, ttft_ms)
+                         error_code, end_reason, attempts, duration_ms, ttft_ms, usage)
 select r.id, r.tenant_id, k.id, r.client_request_id, r.channel, r.route, r.model, r.is_stream, r.status,
-       r.error_code, r.end_reason, r.attempts, r.duration_ms, r.ttft_ms
+       r.error_code, r.end_reason, r.attempts, r.duration_ms, r.ttft_ms, r.usage
   from json_to_recordset($1::json) as r(
     id uuid, tenant_id uuid, api_key_id uuid, client_request_id text, channel text, route text, model text,
     is_stream boolean, status integer, error_code text, end_reason text, attempts jsonb, duration_ms integer,
-    ttft_ms integer)
+    ttft_ms integer, usage jsonb)
   left join api_key k on k.id = r.api_key_id
 on conflict do nothing`;
 

@@ -1,8 +1,11 @@
 import type { Type } from '@nestjs/common';
+import type { Settings } from '../../platform/config/settings';
 import { BillingStep } from './steps/billing.step';
 import { QuotaCheckStep } from './steps/quota-check.step';
 import { ResponseTransformStep } from './steps/response-transform.step';
 import { RoutingStep } from './steps/routing.step';
+import { SimpleBillingStep } from './steps/simple-billing.step';
+import { SimpleQuotaCheckStep } from './steps/simple-quota-check.step';
 import { TemplateRenderStep } from './steps/template-render.step';
 import { UpstreamCallStep } from './steps/upstream-call.step';
 import { UsageRecordStep } from './steps/usage-record.step';
@@ -29,3 +32,16 @@ export const WORKFLOW_STEP_CLASSES: readonly Type<WorkflowStep>[] = [
   BillingStep,
   UsageRecordStep,
 ];
+
+/** RUN_MODE=simple: each takes the place of the step of its name, and no money is asked, held or charged. */
+export const SIMPLE_STEP_CLASSES: readonly Type<WorkflowStep>[] = [SimpleQuotaCheckStep, SimpleBillingStep];
+
+/** The steps of this process. */
+export function stepsOf(
+  runMode: Settings['runMode'],
+  standard: readonly WorkflowStep[],
+  simple: readonly WorkflowStep[],
+): readonly WorkflowStep[] {
+  if (runMode === 'standard') return standard;
+  return standard.map((step) => simple.find(({ name }) => name === step.name) ?? step);
+}

@@ -125,6 +125,15 @@ export class Settings {
   @Min(10)
   billingWaitMs = 2_000;
 
+  /** simple: no money checks and no charges, usage goes to the request log alone. */
+  @IsIn(['standard', 'simple'])
+  runMode: 'standard' | 'simple' = 'standard';
+
+  /** False is shadow mode: what a limit or the balance refuses is counted, passes and is charged. */
+  @Transform(toBoolean)
+  @IsBoolean()
+  billingBlockOnInsufficient = true;
+
   /** SIGTERM: readiness fails for this long before new connections are refused. */
   @Type(() => Number)
   @IsInt()

@@ -4,6 +4,8 @@ import { MoneyFunctions1763700100000 } from '../../../migrations/1763700100000-m
 import { ControlPlaneIndexes1763700200000 } from '../../../migrations/1763700200000-control-plane-indexes';
 import { ScopeCounters1763800000000 } from '../../../migrations/1763800000000-scope-counters';
 import { CallerLimits1763800100000 } from '../../../migrations/1763800100000-caller-limits';
+import { QuotaModes1763800200000 } from '../../../migrations/1763800200000-quota-modes';
+import { UsageInRequestLog1763800300000 } from '../../../migrations/1763800300000-usage-in-request-log';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -15,4 +17,6 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   ControlPlaneIndexes1763700200000,
   ScopeCounters1763800000000,
   CallerLimits1763800100000,
+  QuotaModes1763800200000,
+  UsageInRequestLog1763800300000,
 ];

@@ -3,12 +3,13 @@ import { PriceBook } from '../../../catalogue/price-book';
 import type { FrozenPrice, ModelProfile } from '../../../catalogue/price';
 import { type Refusal, refuse } from '../../../kernel/errors';
 import { ZERO_NANO_USD } from '../../../kernel/money';
+import { Settings } from '../../../platform/config/settings';
 import { Router } from '../../../routing/router';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
-/** What an unpriced model costs a tenant whose policy serves it free; version null says so on the receipt. */
+/** What an unpriced model costs where it is served all the same; version null says so on the receipt. */
 const FREE: FrozenPrice = {
   version: null,
   perMillionTokens: {
@@ -30,12 +31,16 @@ export class RoutingStep implements WorkflowStep {
   readonly name = 'routing';
   readonly dependsOn = ['validation'];
   private readonly logger = new Logger(RoutingStep.name);
+  private readonly isCharged: boolean;
   private isFailing = false;
 
   constructor(
     private readonly router: Router,
     private readonly prices: PriceBook,
-  ) {}
+    settings: Settings,
+  ) {
+    this.isCharged = settings.runMode !== 'simple';
+  }
 
   /** At once where memory knows candidates and price, which is the rule. */
   execute(context: WorkflowContext): StepOutcome | Promise<StepOutcome> {
@@ -49,7 +54,7 @@ export class RoutingStep implements WorkflowStep {
     if ('code' in found) return found;
     const { candidates, price, profile } = found;
     const { model } = context.validation.chat;
-    if (!price && context.request.principal.unknownPricePolicy === 'reject') {
+    if (!price && this.isCharged && context.request.principal.unknownPricePolicy === 'reject') {
       return refuse('MODEL_NOT_PRICED', { param: 'model', values: { model } });
     }
     context.routing = { candidates, price: price ?? FREE, profile };

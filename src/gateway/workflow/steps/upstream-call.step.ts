@@ -15,6 +15,8 @@ import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
 const PATH = '/chat/completions';
+/** The gate of a call that holds nothing (RUN_MODE=simple). */
+const OPEN: Promise<undefined> = Promise.resolve(undefined);
 const NOBODY: StreamClientListener = { onDrain: () => undefined, onClose: () => undefined };
 
 /**
@@ -38,7 +40,7 @@ export class UpstreamCallStep implements WorkflowStep {
 
   async execute(context: WorkflowContext): Promise<StepOutcome> {
     const { candidates } = context.routing;
-    const gate = context.quotaCheck.charge.durable();
+    const gate = context.has('quotaCheck') ? context.quotaCheck.charge.durable() : OPEN;
     for (const candidate of candidates) {
       if (context.request.client.isGone) return refuse('CLIENT_CLOSED_REQUEST');
       const verdict = await this.attempt(context, candidate, gate);
