@@ -1,16 +1,18 @@
 import { Module, type OnModuleInit } from '@nestjs/common';
 import { DatabaseAccessModule } from '../platform/database/database-access.module';
+import { Settings } from '../platform/config/settings';
 import { Metrics } from '../platform/metrics/metrics';
 import { ProcessModule } from '../platform/process/process.module';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { RedisModule } from '../platform/redis/redis.module';
 import { EpochAuthority } from './epoch-authority';
 import { MeteredQuotaStore } from './metered-quota.store';
-import { QUOTA_STORE } from './quota-store.port';
+import { QUOTA_STORE, type QuotaStore } from './quota-store.port';
 import { QuotaScripts } from './redis/quota-scripts';
 import { RedisQuotaStore } from './redis-quota.store';
 import { ScopePlans } from './scopes/scope-plans';
 import { ServerFollowers } from './server-followers';
+import { ShadowQuotaStore } from './shadow-quota.store';
 import { UntoldEndings } from './untold-endings';
 import { TenantWarmUp } from './warm-up/tenant-warm-up';
 
@@ -26,11 +28,14 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
     RedisQuotaStore,
     {
       provide: QUOTA_STORE,
-      inject: [RedisQuotaStore, Metrics],
-      useFactory: (store: RedisQuotaStore, metrics: Metrics) => new MeteredQuotaStore(store, metrics),
+      inject: [RedisQuotaStore, Metrics, Settings],
+      useFactory: (store: RedisQuotaStore, metrics: Metrics, settings: Settings): QuotaStore => {
+        const metered = new MeteredQuotaStore(store, metrics);
+        return settings.billingBlockOnInsufficient ? metered : new ShadowQuotaStore(metered, metrics);
+      },
     },
   ],
-  exports: [QUOTA_STORE, EpochAuthority, RedisModule, ProcessModule],
+  exports: [QUOTA_STORE, ScopePlans, EpochAuthority, RedisModule, ProcessModule],
 })
 export class QuotaModule implements OnModuleInit {
   constructor(

@@ -29,6 +29,13 @@ export class Metrics {
     this.named('quota_check_failed_total', 'Reservations refused, by error code.'),
     'reason',
   );
+  readonly quotaRefusalsPassed = new CounterFamily(
+    this.named(
+      'tollgate_quota_refusals_passed_total',
+      'Refused reservations that shadow mode let pass, by the error code they would have met.',
+    ),
+    'reason',
+  );
   readonly quotaCheckSeconds = histogram(
     this.named('quota_check_duration_seconds', 'From asking for a hold to its answer.'),
     FAST_S,
