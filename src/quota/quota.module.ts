@@ -14,6 +14,7 @@ import { ScopePlans } from './scopes/scope-plans';
 import { ServerFollowers } from './server-followers';
 import { ShadowQuotaStore } from './shadow-quota.store';
 import { UntoldEndings } from './untold-endings';
+import { TenantRebuild } from './warm-up/tenant-rebuild';
 import { TenantWarmUp } from './warm-up/tenant-warm-up';
 
 @Module({
@@ -22,6 +23,7 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
     ServerFollowers,
     EpochAuthority,
     TenantWarmUp,
+    TenantRebuild,
     QuotaScripts,
     ScopePlans,
     UntoldEndings,

@@ -54,32 +54,64 @@ export async function lockWallet(client: PoolClient, tenantId: string): Promise<
   return tenantBalance(client, tenantId);
 }
 
-/** Under the wallet's lock no charge ends between the two reads. */
+/** Under the wallet's lock no charge ends between the reads. */
 export async function readLedgerSide(
   database: Pool | PoolClient,
   tenantId: string,
   nowMs: number,
 ): Promise<LedgerSide> {
-  const open = await openRows(database, tenantId);
-  const named = new Set(open.flatMap(({ scopes }) => (scopes ?? []).map(([counter]) => counter)));
+  const rows = await openRows(database, tenantId);
+  const counters = await committedWindows(database, tenantId, nowMs, countersOf(rows));
+  for (const { hold_nano_usd, scopes } of rows) {
+    for (const scope of scopes ?? []) count(counters, scope, BigInt(hold_nano_usd));
+  }
+  return { holds: rows.map(openHoldOf), counters: formatAll(counters) };
+}
+
+/** The open holds alone, and every counter that they name. */
+export async function readOpenHolds(
+  database: Pool | PoolClient,
+  tenantId: string,
+): Promise<{ readonly open: readonly OpenHold[]; readonly counters: readonly string[] }> {
+  const rows = await openRows(database, tenantId);
+  return { open: rows.map(openHoldOf), counters: countersOf(rows) };
+}
+
+/** start:end:used of the committed charges alone: of every counter whose window has not ended, and of those named. */
+export async function readCommitted(
+  database: Pool | PoolClient,
+  tenantId: string,
+  nowMs: number,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  return formatAll(await committedWindows(database, tenantId, nowMs, names));
+}
+
+async function committedWindows(
+  database: Pool | PoolClient,
+  tenantId: string,
+  nowMs: number,
+  names: readonly string[],
+): Promise<Map<string, CounterWindow>> {
   const { rows } = await database.query<{ counter: string; start_ms: string; end_ms: string; used: string }>(
     `select counter, window_start_ms as start_ms, window_end_ms as end_ms, used from quota_counter
       where tenant_id = $1 and (window_end_ms = 0 or window_end_ms > $2 or counter = any ($3))`,
-    [tenantId, Math.floor(nowMs) - ENDED_SLACK_MS, [...named]],
+    [tenantId, Math.floor(nowMs) - ENDED_SLACK_MS, names],
   );
-  const counters = new Map<string, CounterWindow>(
+  return new Map(
     rows.map((row) => [
       row.counter,
       { startMs: Number(row.start_ms), endMs: Number(row.end_ms), used: BigInt(row.used) },
     ]),
   );
-  for (const { hold_nano_usd, scopes } of open) {
-    for (const scope of scopes ?? []) count(counters, scope, BigInt(hold_nano_usd));
-  }
-  return {
-    holds: open.map((row) => ({ id: row.id, entry: entryOf(row) })),
-    counters: new Map([...counters].map(([name, window]) => [name, formatCounter(window)])),
-  };
+}
+
+function countersOf(rows: readonly OpenRow[]): readonly string[] {
+  return [...new Set(rows.flatMap(({ scopes }) => (scopes ?? []).map(([counter]) => counter)))];
+}
+
+function formatAll(windows: ReadonlyMap<string, CounterWindow>): ReadonlyMap<string, string> {
+  return new Map([...windows].map(([name, window]) => [name, formatCounter(window)]));
 }
 
 export function formatCounter({ startMs, endMs, used }: Readonly<CounterWindow>): string {
@@ -108,8 +140,8 @@ async function openRows(database: Pool | PoolClient, tenantId: string): Promise<
   return rows;
 }
 
-function entryOf(row: OpenRow): string {
-  return formatHoldEntry({
+function openHoldOf(row: OpenRow): OpenHold {
+  const entry = formatHoldEntry({
     amount: nanoUsd(row.hold_nano_usd),
     funding: row.funding,
     // Rolling counters are not rebuilt: there is nothing to correct.
@@ -119,4 +151,5 @@ function entryOf(row: OpenRow): string {
     balanceBefore: nanoUsd(row.balance_before_nano_usd ?? '0'),
     counted: (row.scopes ?? []).map(countedOf),
   });
+  return { id: row.id, entry };
 }
