@@ -8,7 +8,7 @@ import { ChatExchange } from './chat-exchange';
 import { ExchangeLog } from './exchange-log';
 import { Caller } from './http/caller';
 import { outlastsAnswer } from './http/in-flight';
-import { WorkflowContext } from './workflow/workflow.context';
+import type { WorkflowContext } from './workflow/workflow.context';
 import { WorkflowRunner } from './workflow/workflow.runner';
 
 const ROUTE = '/v1/chat/completions';
@@ -33,9 +33,13 @@ export class ChatCompletionsController {
   @ApiResponse({ status: 200, description: 'A chat completion, or an event stream that ends with `data: [DONE]`.' })
   @ApiResponse({
     status: 402,
-    description: 'QUOTA_BALANCE_EXCEEDED: the balance does not cover what the call may cost.',
+    description: 'The balance or the budget of the key does not cover what the call may cost.',
   })
-  @ApiResponse({ status: 429, description: 'A request quota is used up; `window_resets_at` says until when.' })
+  @ApiResponse({
+    status: 403,
+    description: 'The subscription of the key does not count now, or the model is not allowed.',
+  })
+  @ApiResponse({ status: 429, description: 'A limit is reached; `code` says which, `window_resets_at` until when.' })
   async complete(
     @Caller() caller: Principal,
     @Req() request: FastifyRequest,
@@ -43,27 +47,14 @@ export class ChatCompletionsController {
   ): Promise<void> {
     const leave = outlastsAnswer(request);
     try {
-      await this.run(new ChatExchange(request, reply, this.clock), request, caller);
+      await this.run(new ChatExchange(request, reply, this.clock), caller);
     } finally {
       leave();
     }
   }
 
-  private async run(exchange: ChatExchange, request: FastifyRequest, principal: Principal): Promise<void> {
-    const rawBody: unknown = request.body;
-    const context = new WorkflowContext({
-      traceId: request.id,
-      clientRequestId: clientRequestId(request),
-      channel: 'external',
-      route: ROUTE,
-      receivedAtMs: exchange.receivedAtMs,
-      receivedMonotonicMs: exchange.receivedMonotonicMs,
-      principal,
-      rawBody: Buffer.isBuffer(rawBody) ? rawBody : Buffer.alloc(0),
-      client: exchange.client,
-      renderErrorEvent: (refusal) => exchange.renderErrorEvent(refusal),
-    });
-    exchange.describe(context);
+  private async run(exchange: ChatExchange, principal: Principal): Promise<void> {
+    const context = exchange.begin(principal, ROUTE);
     let refusal: Refusal | undefined = await this.runner.run(context);
     try {
       exchange.conclude(context, refusal);
@@ -86,10 +77,4 @@ export class ChatCompletionsController {
         this.log.failed(context, error);
       });
   }
-}
-
-/** The client's own name for the request: kept for the log, used for nothing else. */
-function clientRequestId(request: FastifyRequest): string | undefined {
-  const header = request.headers['x-request-id'];
-  return typeof header === 'string' && header.length <= 200 ? header : undefined;
 }

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { OutgoingHttpHeaders } from 'node:http';
+import type { Principal } from '../auth/principal';
 import type { SettledCharge } from '../billing/charge';
 import type { Clock } from '../kernel/clock';
 import type { Refusal } from '../kernel/errors';
@@ -8,7 +9,7 @@ import { localeOf } from '../platform/i18n/render-message';
 import { type RenderedError, renderOpenAiError } from './openai-error';
 import { openAiRateLimitHeaders, rateLimitsOf } from './rate-limit-headers';
 import { NodeStreamClient } from './stream/stream-client';
-import type { WorkflowContext } from './workflow/workflow.context';
+import { WorkflowContext } from './workflow/workflow.context';
 
 const STREAM_HEAD = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -34,13 +35,26 @@ export class ChatExchange {
     this.client = new NodeStreamClient(reply.raw, () => this.openStream());
   }
 
-  /** From here on headers may tell what the workflow knows. */
-  describe(context: WorkflowContext): void {
-    this.context = context;
+  /** A context for one run of the workflow; from here on headers may tell what it knows. */
+  begin(principal: Principal, route: string): WorkflowContext {
+    const rawBody: unknown = this.request.body;
+    this.context = new WorkflowContext({
+      traceId: this.request.id,
+      clientRequestId: clientRequestId(this.request),
+      channel: 'external',
+      route,
+      receivedAtMs: this.receivedAtMs,
+      receivedMonotonicMs: this.receivedMonotonicMs,
+      principal,
+      rawBody: Buffer.isBuffer(rawBody) ? rawBody : Buffer.alloc(0),
+      client: this.client,
+      renderErrorEvent: (refusal) => this.renderErrorEvent(refusal),
+    });
+    return this.context;
   }
 
   /** The error event of a stream that cannot be ended well. */
-  renderErrorEvent(refusal: Refusal): string {
+  private renderErrorEvent(refusal: Refusal): string {
     return JSON.stringify(this.render(refusal).body);
   }
 
@@ -111,6 +125,12 @@ export class ChatExchange {
   private render(refusal: Refusal): RenderedError {
     return renderOpenAiError(refusal, localeOf(this.request.headers['accept-language']), this.clock.nowMs());
   }
+}
+
+/** The client's own name for the request: kept for the log, used for nothing else. */
+function clientRequestId(request: FastifyRequest): string | undefined {
+  const header = request.headers['x-request-id'];
+  return typeof header === 'string' && header.length <= 200 ? header : undefined;
 }
 
 function costHeaders(charged: SettledCharge): Record<string, string> {

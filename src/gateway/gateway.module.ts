@@ -12,6 +12,8 @@ import { BalanceController } from './balance.controller';
 import { ChatCompletionsController } from './chat-completions.controller';
 import { ExchangeLog } from './exchange-log';
 import { ModelsController } from './models.controller';
+import { QuoteController } from './quote.controller';
+import { Quotes } from './quotes';
 import { TokenCounter } from './stream/count-tokens';
 import { TokenAccuracy } from './stream/token-accuracy';
 import { TokenizerThread } from './stream/tokenizer-thread';
@@ -22,7 +24,7 @@ import type { WorkflowStep } from './workflow/workflow-step';
 /** The HTTP edge of the data plane and the workflow behind it. */
 @Module({
   imports: [AuthModule, CatalogueModule, RoutingModule, QuotaModule, UpstreamsModule, BillingModule, BillingReadModule],
-  controllers: [ChatCompletionsController, ModelsController, BalanceController],
+  controllers: [ChatCompletionsController, QuoteController, ModelsController, BalanceController],
   providers: [
     ...WORKFLOW_STEP_CLASSES,
     ...SIMPLE_STEP_CLASSES,
@@ -35,6 +37,7 @@ import type { WorkflowStep } from './workflow/workflow-step';
       },
     },
     WorkflowRunner,
+    Quotes,
     TokenizerThread,
     TokenAccuracy,
     TokenCounter,
