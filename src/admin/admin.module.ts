@@ -10,14 +10,22 @@ import { ApiKeysController } from './api-keys/api-keys.controller';
 import { ApiKeysService } from './api-keys/api-keys.service';
 import { AuditController } from './audit/audit.controller';
 import { AuditLog } from './audit/audit-log.entity';
+import { GroupsController } from './groups/groups.controller';
+import { GroupsService } from './groups/groups.service';
+import { RpmOverridesService } from './groups/rpm-overrides.service';
 import { InvariantsController } from './invariants.controller';
 import { LedgerReader } from './ledger/ledger-reader';
 import { LedgerController } from './ledger/ledger.controller';
 import { RequestLogsService } from './ledger/request-logs.service';
 import { TransactionsService } from './ledger/transactions.service';
+import { CounterViews } from './limits/counter-views';
 import { PricesController } from './prices/prices.controller';
 import { PricesService } from './prices/prices.service';
+import { SubscriptionsController } from './subscriptions/subscriptions.controller';
+import { SubscriptionsService } from './subscriptions/subscriptions.service';
 import { AdjustmentsService } from './tenants/adjustments.service';
+import { TenantAllowances } from './tenants/tenant-allowances';
+import { TenantCounters } from './tenants/tenant-counters';
 import { TenantQuotaService } from './tenants/tenant-quota.service';
 import { TenantsController } from './tenants/tenants.controller';
 import { TenantsService } from './tenants/tenants.service';
@@ -25,6 +33,10 @@ import { ProvidersController } from './upstreams/providers.controller';
 import { ProvidersService } from './upstreams/providers.service';
 import { UpstreamsController } from './upstreams/upstreams.controller';
 import { UpstreamsService } from './upstreams/upstreams.service';
+import { UserPlatformQuotasController } from './user-platform-quotas/user-platform-quotas.controller';
+import { UserPlatformQuotasService } from './user-platform-quotas/user-platform-quotas.service';
+import { UsersController } from './users/users.controller';
+import { UsersService } from './users/users.service';
 
 @Module({
   imports: [
@@ -39,6 +51,10 @@ import { UpstreamsService } from './upstreams/upstreams.service';
   controllers: [
     TenantsController,
     ApiKeysController,
+    UsersController,
+    GroupsController,
+    UserPlatformQuotasController,
+    SubscriptionsController,
     ProvidersController,
     UpstreamsController,
     PricesController,
@@ -49,8 +65,16 @@ import { UpstreamsService } from './upstreams/upstreams.service';
   providers: [
     TenantsService,
     TenantQuotaService,
+    TenantAllowances,
+    TenantCounters,
     AdjustmentsService,
     ApiKeysService,
+    CounterViews,
+    UsersService,
+    GroupsService,
+    RpmOverridesService,
+    UserPlatformQuotasService,
+    SubscriptionsService,
     ProvidersService,
     UpstreamsService,
     PricesService,

@@ -1,19 +1,18 @@
-import { PartialType } from '@nestjs/swagger';
+import { ApiProperty, PartialType } from '@nestjs/swagger';
 import {
   ArrayMaxSize,
   ArrayMinSize,
   ArrayUnique,
   IsArray,
-  IsISO8601,
   IsOptional,
   IsString,
+  IsUUID,
   Length,
-  Matches,
 } from 'class-validator';
-import { CHANGES, IsGivenName } from '../validation/fields.decorator';
-
-/** A time without a zone would mean another instant on another machine. */
-const NAMES_ITS_ZONE = /(Z|[+-]\d{2}:?\d{2})$/;
+import { CounterDto } from '../limits/counter.dto';
+import { PageQuery } from '../paging/page-query.dto';
+import { CHANGES, IsGivenName, IsInstant, MayBeAbsent } from '../validation/fields.decorator';
+import { IsUsd } from '../validation/is-usd.decorator';
 
 export class CreateApiKeyDto {
   @IsGivenName()
@@ -31,13 +30,52 @@ export class CreateApiKeyDto {
 
   /** RFC 3339 with zone, such as `2027-01-01T00:00:00Z`; null, as in a new key unless given: never. */
   @IsOptional()
-  @Matches(NAMES_ITS_ZONE, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' })
-  @IsISO8601({ strict: true })
+  @IsInstant()
   expires_at?: string | null;
+
+  /** What the key may cost in its whole life: decimal USD string; null, as in a new key unless given: unlimited. */
+  @IsOptional()
+  @IsUsd({ mayBeNegative: false })
+  budget_usd?: string | null;
+
+  /** What it may cost in 5 hours from the first use; null: unlimited. */
+  @IsOptional()
+  @IsUsd({ mayBeNegative: false })
+  limit_5h_usd?: string | null;
+
+  /** What it may cost in a day from the first use; null: unlimited. */
+  @IsOptional()
+  @IsUsd({ mayBeNegative: false })
+  limit_1d_usd?: string | null;
+
+  /** What it may cost in 7 days from the first use; null: unlimited. */
+  @IsOptional()
+  @IsUsd({ mayBeNegative: false })
+  limit_7d_usd?: string | null;
+
+  /** A user of the tenant, with its rate and quotas; null: nobody. */
+  @IsOptional()
+  @IsUUID()
+  user_id?: string | null;
+
+  /** A group of the tenant; in a subscription group a subscription pays, and nothing else; null: none. */
+  @IsOptional()
+  @IsUUID()
+  group_id?: string | null;
 }
 
 /** Only what is named changes. */
 export class UpdateApiKeyDto extends PartialType(CreateApiKeyDto, CHANGES) {}
+
+export class ApiKeyQuery extends PageQuery {
+  @MayBeAbsent()
+  @IsUUID()
+  user_id?: string;
+
+  @MayBeAbsent()
+  @IsUUID()
+  group_id?: string;
+}
 
 export class ApiKeyDto {
   id!: string;
@@ -50,8 +88,21 @@ export class ApiKeyDto {
   allowed_models!: string[] | null;
   expires_at!: string | null;
   revoked_at!: string | null;
+  /** Decimal USD strings with nine decimals; null is unlimited. */
+  budget_usd!: string | null;
+  limit_5h_usd!: string | null;
+  limit_1d_usd!: string | null;
+  limit_7d_usd!: string | null;
+  user_id!: string | null;
+  group_id!: string | null;
   created_at!: string;
   updated_at!: string;
+}
+
+export class ApiKeyDetailDto extends ApiKeyDto {
+  /** What is used of each limit the key has. */
+  @ApiProperty({ type: [CounterDto] })
+  usage!: readonly Readonly<CounterDto>[];
 }
 
 export class CreatedApiKeyDto extends ApiKeyDto {

@@ -4,8 +4,15 @@ import { AdminController } from '../access/admin-controller.decorator';
 import { ADMIN_TOKEN_ACTOR } from '../access/admin.guard';
 import { IdParam } from '../access/id-param.decorator';
 import { ApiPageOf, type Page } from '../paging/page';
-import { PageQuery } from '../paging/page-query.dto';
-import { ApiKeyDto, CreateApiKeyDto, CreatedApiKeyDto, DeletedDto, UpdateApiKeyDto } from './api-key.dto';
+import {
+  ApiKeyDetailDto,
+  ApiKeyDto,
+  ApiKeyQuery,
+  CreateApiKeyDto,
+  CreatedApiKeyDto,
+  DeletedDto,
+  UpdateApiKeyDto,
+} from './api-key.dto';
 import { ApiKeysService } from './api-keys.service';
 
 @AdminController('', 'API keys')
@@ -22,20 +29,20 @@ export class ApiKeysController {
   @Get('tenants/:id/api-keys')
   @ApiOperation({ summary: 'Keys of a tenant, newest first' })
   @ApiPageOf(ApiKeyDto)
-  list(@IdParam() tenantId: string, @Query() query: PageQuery): Promise<Page<ApiKeyDto>> {
+  list(@IdParam() tenantId: string, @Query() query: ApiKeyQuery): Promise<Page<ApiKeyDto>> {
     return this.apiKeys.list(tenantId, query);
   }
 
   @Get('api-keys/:id')
-  @ApiOkResponse({ type: ApiKeyDto })
-  @ApiOperation({ summary: 'One key, without its secret' })
-  get(@IdParam() id: string): Promise<Readonly<ApiKeyDto>> {
+  @ApiOkResponse({ type: ApiKeyDetailDto })
+  @ApiOperation({ summary: 'One key with what is used of its limits, without its secret' })
+  get(@IdParam() id: string): Promise<Readonly<ApiKeyDetailDto>> {
     return this.apiKeys.get(id);
   }
 
   @Patch('api-keys/:id')
   @ApiOkResponse({ type: ApiKeyDto })
-  @ApiOperation({ summary: 'Change name, allowed models or expiry' })
+  @ApiOperation({ summary: 'Change name, allowed models, expiry, limits, user or group' })
   update(@IdParam() id: string, @Body() dto: UpdateApiKeyDto): Promise<Readonly<ApiKeyDto>> {
     return this.apiKeys.update(id, dto, ADMIN_TOKEN_ACTOR);
   }

@@ -1,7 +1,19 @@
 import type { EntityManager } from 'typeorm';
 
 export type AuditAction = 'create' | 'update' | 'delete' | 'close' | 'revoke' | 'adjust';
-export type AuditedEntity = 'tenant' | 'api_key' | 'provider' | 'upstream' | 'price';
+export const AUDITED_ENTITIES = [
+  'tenant',
+  'api_key',
+  'user',
+  'group',
+  'rpm_override',
+  'user_platform_quota',
+  'subscription',
+  'provider',
+  'upstream',
+  'price',
+] as const;
+export type AuditedEntity = (typeof AUDITED_ENTITIES)[number];
 
 export interface AuditedWrite {
   readonly actor: string;

@@ -1,10 +1,11 @@
 import { IsIn, IsOptional, IsString, Length } from 'class-validator';
+import { AUDITED_ENTITIES, type AuditedEntity } from './audit-trail';
 import { NumberedPageQuery } from '../paging/page-query.dto';
 
 export class AuditQuery extends NumberedPageQuery {
   @IsOptional()
-  @IsIn(['tenant', 'api_key', 'provider', 'upstream', 'price'])
-  entity?: string;
+  @IsIn(AUDITED_ENTITIES)
+  entity?: AuditedEntity;
 
   @IsOptional()
   @Length(1, 200)

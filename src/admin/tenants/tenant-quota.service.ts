@@ -8,16 +8,18 @@ import { calendarWindow, type CalendarWindow } from '../../kernel/windows';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { countRequests } from '../../quota/counted-requests';
 import { notFound } from '../refusals';
+import { TenantCounters } from './tenant-counters';
 import type { QuotaWindowDto, TenantQuotaDto } from './tenant.dto';
 import { renderBalance } from './tenant-rendering';
 
-/** How much of its request quotas a tenant has used, counted from the ledger's rows. */
+/** How much of each of its limits a tenant has used, counted from the ledger's rows. */
 @Injectable()
 export class TenantQuotaService {
   constructor(
     private readonly dataSource: DataSource,
     @Inject(PG_POOL) private readonly pool: Pool,
     private readonly balances: TenantBalances,
+    private readonly counters: TenantCounters,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -30,13 +32,18 @@ export class TenantQuotaService {
     const nowMs = this.clock.nowMs();
     const day = calendarWindow(nowMs, tenant.timezone, 'day');
     const month = calendarWindow(nowMs, tenant.timezone, 'month');
-    const used = await countRequests(this.pool, tenantId, day, month);
+    const [used, { counters, hasMore }] = await Promise.all([
+      countRequests(this.pool, tenantId, day, month),
+      this.counters.of(tenant),
+    ]);
     return {
       object: 'tenant_quota',
       tenant_id: tenantId,
       timezone: tenant.timezone,
       daily: windowOf(tenant.dailyQuota, used.today, day),
       monthly: windowOf(tenant.monthlyQuota, used.thisMonth, month),
+      counters,
+      has_more: hasMore,
       balance: renderBalance(balance),
     };
   }

@@ -1,7 +1,7 @@
 import type { Tenant } from '../../auth/tenant.entity';
 import type { TenantBalance } from '../../billing/entities/tenant-balances';
-import { toDecimalUsd } from '../../kernel/money';
-import type { BalanceDto, TenantDto } from './tenant.dto';
+import { type NanoUsd, toDecimalUsd } from '../../kernel/money';
+import type { BalanceDto, FreeAllowancesDto, TenantDto } from './tenant.dto';
 
 export function renderBalance(balance: TenantBalance): Readonly<BalanceDto> {
   return {
@@ -13,16 +13,16 @@ export function renderBalance(balance: TenantBalance): Readonly<BalanceDto> {
   };
 }
 
-export function renderTenant(tenant: Tenant, balance: TenantBalance): Readonly<TenantDto> {
+export function renderTenant(
+  tenant: Tenant,
+  balance: TenantBalance,
+  allowances: Readonly<FreeAllowancesDto>,
+): Readonly<TenantDto> {
   return {
     id: tenant.id,
     object: 'tenant',
-    name: tenant.name,
-    status: tenant.status,
-    timezone: tenant.timezone,
-    daily_quota: tenant.dailyQuota,
-    monthly_quota: tenant.monthlyQuota,
-    unknown_price_policy: tenant.unknownPricePolicy,
+    ...decided(tenant),
+    free_allowances: allowances,
     balance: renderBalance(balance),
     created_at: tenant.createdAt.toISOString(),
     updated_at: tenant.updatedAt.toISOString(),
@@ -30,14 +30,24 @@ export function renderTenant(tenant: Tenant, balance: TenantBalance): Readonly<T
 }
 
 /** What an administrator decides about a tenant: the part of it that the audit log keeps. */
-export function auditedTenant(tenant: Tenant, creditLimitUsd: string): object {
+export function auditedTenant(
+  tenant: Tenant,
+  creditLimit: NanoUsd,
+  allowances: Readonly<FreeAllowancesDto>,
+): Readonly<Record<string, unknown>> {
+  return { ...decided(tenant), free_allowances: allowances, credit_limit_usd: toDecimalUsd(creditLimit) };
+}
+
+function decided(tenant: Tenant) {
   return {
     name: tenant.name,
     status: tenant.status,
     timezone: tenant.timezone,
     daily_quota: tenant.dailyQuota,
     monthly_quota: tenant.monthlyQuota,
+    rpm_limit: tenant.rpmLimit,
+    tpm_limit: tenant.tpmLimit,
+    concurrency_limit: tenant.concurrencyLimit,
     unknown_price_policy: tenant.unknownPricePolicy,
-    credit_limit_usd: creditLimitUsd,
   };
 }

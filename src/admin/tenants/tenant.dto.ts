@@ -1,14 +1,36 @@
-import { OmitType, PartialType } from '@nestjs/swagger';
-import { IsIn, IsInt, IsOptional, IsString, Length, Matches, Max, Min } from 'class-validator';
+import { ApiProperty, OmitType, PartialType } from '@nestjs/swagger';
+import { Type } from 'class-transformer';
+import {
+  IsIn,
+  IsInt,
+  IsObject,
+  IsOptional,
+  IsString,
+  Length,
+  Matches,
+  Max,
+  Min,
+  ValidateNested,
+} from 'class-validator';
 import type { UnknownPricePolicy } from '../../auth/principal';
 import type { TenantStatus } from '../../auth/tenant.entity';
 import { IsTimeZone } from '../../platform/config/is-time-zone.decorator';
+import type { Service } from '../../quota/scopes/caller-limits';
+import { CounterDto } from '../limits/counter.dto';
 import { PageQuery } from '../paging/page-query.dto';
-import { CHANGES, IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
+import { CHANGES, IsCountLimit, IsGivenName, MAX_COUNT, MayBeAbsent } from '../validation/fields.decorator';
 import { IsUsd } from '../validation/is-usd.decorator';
 
-/** Far above any real quota, far below what a double counts exactly. */
-const MAX_QUOTA = 1_000_000_000_000;
+/** Calls a calendar month in the tenant's zone that nobody pays for, by service; 0: none. */
+export class FreeAllowancesDto implements Record<Service, number> {
+  @Min(0)
+  @Max(MAX_COUNT)
+  @IsInt()
+  chat!: number;
+}
+
+/** Only what is named changes. */
+export class ChangedFreeAllowancesDto extends PartialType(FreeAllowancesDto, CHANGES) {}
 
 export class CreateTenantDto {
   @IsGivenName()
@@ -25,18 +47,31 @@ export class CreateTenantDto {
   credit_limit_usd?: string;
 
   /** Requests a calendar day in the tenant's zone; null is unlimited. */
-  @IsOptional()
-  @Min(0)
-  @Max(MAX_QUOTA)
-  @IsInt()
+  @IsCountLimit()
   daily_quota?: number | null;
 
   /** Requests a calendar month in the tenant's zone; null is unlimited. */
-  @IsOptional()
-  @Min(0)
-  @Max(MAX_QUOTA)
-  @IsInt()
+  @IsCountLimit()
   monthly_quota?: number | null;
+
+  /** Requests in 60 seconds of all its keys; null is unlimited. */
+  @IsCountLimit()
+  rpm_limit?: number | null;
+
+  /** Tokens in 60 seconds of all its keys; null is unlimited. */
+  @IsCountLimit()
+  tpm_limit?: number | null;
+
+  /** Calls under way at once of all its keys; null is unlimited. */
+  @IsCountLimit()
+  concurrency_limit?: number | null;
+
+  /** Unless given: what FREE_ALLOWANCES says. */
+  @MayBeAbsent()
+  @ValidateNested()
+  @Type(() => ChangedFreeAllowancesDto)
+  @IsObject()
+  free_allowances?: ChangedFreeAllowancesDto;
 
   /** IANA zone whose calendar the quotas follow, such as `Asia/Shanghai`. */
   @MayBeAbsent()
@@ -86,6 +121,13 @@ export class TenantDto {
   daily_quota!: number | null;
   /** Null is unlimited. */
   monthly_quota!: number | null;
+  /** Null is unlimited. */
+  rpm_limit!: number | null;
+  /** Null is unlimited. */
+  tpm_limit!: number | null;
+  /** Null is unlimited. */
+  concurrency_limit!: number | null;
+  free_allowances!: FreeAllowancesDto;
   unknown_price_policy!: UnknownPricePolicy;
   balance!: BalanceDto;
   created_at!: string;
@@ -109,6 +151,14 @@ export class TenantQuotaDto {
   timezone!: string;
   daily!: QuotaWindowDto;
   monthly!: QuotaWindowDto;
+  /**
+   * Every other limit that is set: the tenant's rates and free allowances, then of subscriptions, of users at platforms and
+   * of keys, the newest hundred of each. Rates of users and groups are counted in Redis alone and not shown.
+   */
+  @ApiProperty({ type: [CounterDto] })
+  counters!: readonly Readonly<CounterDto>[];
+  /** Whether there are more than a hundred of a kind; each is shown with its key, quota or subscription. */
+  has_more!: boolean;
   balance!: BalanceDto;
 }
 

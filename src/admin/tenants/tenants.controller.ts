@@ -62,7 +62,7 @@ export class TenantsController {
 
   @Get(':id/quota')
   @ApiOkResponse({ type: TenantQuotaDto })
-  @ApiOperation({ summary: 'Requests used of the daily and monthly quota' })
+  @ApiOperation({ summary: 'What is used of every limit of a tenant' })
   quota(@IdParam() id: string): Promise<Readonly<TenantQuotaDto>> {
     return this.quotas.get(id);
   }

@@ -3,10 +3,10 @@ import { DataSource, type EntityManager, LessThan } from 'typeorm';
 import { ApiKeyAuthenticator } from '../../auth/api-key-authenticator';
 import { Tenant } from '../../auth/tenant.entity';
 import { LedgerAccount } from '../../billing/entities/ledger-account.entity';
-import { type TenantBalance, TenantBalances } from '../../billing/entities/tenant-balances';
+import { TenantBalances } from '../../billing/entities/tenant-balances';
 import { LedgerService } from '../../billing/ledger/ledger.service';
 import { newId } from '../../kernel/ids';
-import { isWithinTenantBound, type NanoUsd, toDecimalUsd, ZERO_NANO_USD } from '../../kernel/money';
+import { isWithinTenantBound, type NanoUsd, ZERO_NANO_USD } from '../../kernel/money';
 import { Settings } from '../../platform/config/settings';
 import { audit } from '../audit/audit-trail';
 import { moneyTransaction } from '../audit/money-transaction';
@@ -14,6 +14,7 @@ import { type Page, pageOf } from '../paging/page';
 import { conflict, invalid, notFound } from '../refusals';
 import { amountOf } from '../validation/is-usd.decorator';
 import { AdjustmentsService } from './adjustments.service';
+import { TenantAllowances } from './tenant-allowances';
 import type { CreateTenantDto, TenantDto, TenantQuery, UpdateTenantDto } from './tenant.dto';
 import { auditedTenant, renderTenant } from './tenant-rendering';
 
@@ -26,6 +27,7 @@ export class TenantsService {
   constructor(
     private readonly dataSource: DataSource,
     private readonly balances: TenantBalances,
+    private readonly allowances: TenantAllowances,
     private readonly adjustments: AdjustmentsService,
     private readonly ledger: LedgerService,
     private readonly authenticator: ApiKeyAuthenticator,
@@ -44,13 +46,9 @@ export class TenantsService {
         account(tenant.id, 'wallet', creditLimit),
         account(tenant.id, 'overrun', ZERO_NANO_USD),
       ]);
-      await audit(manager, {
-        actor,
-        action: 'create',
-        entity: 'tenant',
-        entityId: tenant.id,
-        after: auditedTenant(tenant, toDecimalUsd(creditLimit)),
-      });
+      if (dto.free_allowances) await this.allowances.set(manager, tenant.id, dto.free_allowances);
+      const after = auditedTenant(tenant, creditLimit, await this.allowances.of(tenant.id, manager));
+      await audit(manager, { actor, action: 'create', entity: 'tenant', entityId: tenant.id, after });
       if (initialBalance === 0n) return undefined;
       const initial = { tenantId: tenant.id, amount: initialBalance, actor };
       return this.adjustments.postInitialBalance(manager, client, initial);
@@ -68,17 +66,21 @@ export class TenantsService {
       order: { id: 'DESC' },
       take: query.limit + 1,
     });
-    const balances = await this.balances.ofAll(tenants.map(({ id }) => id));
-    return pageOf(tenants, query.limit, (tenant) => renderTenant(tenant, existing(balances.get(tenant.id))));
+    const ids = tenants.map(({ id }) => id);
+    const [balances, allowances] = await Promise.all([this.balances.ofAll(ids), this.allowances.ofAll(ids)]);
+    return pageOf(tenants, query.limit, (tenant) =>
+      renderTenant(tenant, existing(balances.get(tenant.id)), existing(allowances.get(tenant.id))),
+    );
   }
 
   async get(id: string): Promise<Readonly<TenantDto>> {
-    const [tenant, balance] = await Promise.all([
+    const [tenant, balance, allowances] = await Promise.all([
       this.dataSource.getRepository(Tenant).findOneBy({ id }),
       this.balances.of(id),
+      this.allowances.of(id),
     ]);
     if (!tenant) throw notFound('tenant');
-    return renderTenant(tenant, existing(balance));
+    return renderTenant(tenant, existing(balance), allowances);
   }
 
   async update(id: string, dto: UpdateTenantDto, actor: string): Promise<Readonly<TenantDto>> {
@@ -90,6 +92,10 @@ export class TenantsService {
       tenant.unknownPricePolicy = dto.unknown_price_policy ?? tenant.unknownPricePolicy;
       if (dto.daily_quota !== undefined) tenant.dailyQuota = dto.daily_quota;
       if (dto.monthly_quota !== undefined) tenant.monthlyQuota = dto.monthly_quota;
+      if (dto.rpm_limit !== undefined) tenant.rpmLimit = dto.rpm_limit;
+      if (dto.tpm_limit !== undefined) tenant.tpmLimit = dto.tpm_limit;
+      if (dto.concurrency_limit !== undefined) tenant.concurrencyLimit = dto.concurrency_limit;
+      if (dto.free_allowances) await this.allowances.set(manager, id, dto.free_allowances);
       if (dto.credit_limit_usd === undefined) return;
       wallet.creditLimitNanoUsd = amountOf(dto.credit_limit_usd);
       assertWithinBound(wallet);
@@ -118,10 +124,10 @@ export class TenantsService {
       const tenant = await manager.findOne(Tenant, { where: { id }, lock });
       const wallet = await manager.findOne(LedgerAccount, { where: { tenantId: id, name: 'wallet' }, lock });
       if (!tenant || !wallet) throw notFound('tenant');
-      const before = auditedTenant(tenant, toDecimalUsd(wallet.creditLimitNanoUsd));
+      const before = auditedTenant(tenant, wallet.creditLimitNanoUsd, await this.allowances.of(id, manager));
       await work(manager, tenant, wallet);
       await manager.save(tenant);
-      const after = auditedTenant(tenant, toDecimalUsd(wallet.creditLimitNanoUsd));
+      const after = auditedTenant(tenant, wallet.creditLimitNanoUsd, await this.allowances.of(id, manager));
       await audit(manager, { actor, action, entity: 'tenant', entityId: id, before, after });
     });
     this.authenticator.tenantChanged(id);
@@ -136,6 +142,9 @@ export class TenantsService {
       timezone: dto.timezone ?? this.settings.defaultTimezone,
       dailyQuota: dto.daily_quota === undefined ? DEFAULT_DAILY_QUOTA : dto.daily_quota,
       monthlyQuota: dto.monthly_quota === undefined ? DEFAULT_MONTHLY_QUOTA : dto.monthly_quota,
+      rpmLimit: dto.rpm_limit ?? null,
+      tpmLimit: dto.tpm_limit ?? null,
+      concurrencyLimit: dto.concurrency_limit ?? null,
       unknownPricePolicy: dto.unknown_price_policy ?? 'reject',
       createdAt: now,
       updatedAt: now,
@@ -156,7 +165,7 @@ function beyondBound(field: string): Error {
 }
 
 /** Tenant and accounts are made in one transaction: one without the other is a bug, not a refusal. */
-function existing(balance: TenantBalance | undefined): TenantBalance {
-  if (!balance) throw new Error('a tenant has no ledger accounts');
-  return balance;
+function existing<T extends object>(part: T | undefined): T {
+  if (!part) throw new Error('a tenant has no ledger accounts');
+  return part;
 }

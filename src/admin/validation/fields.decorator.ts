@@ -1,5 +1,12 @@
 import { applyDecorators } from '@nestjs/common';
-import { IsString, Length, Matches, ValidateIf } from 'class-validator';
+import { ApiPropertyOptional } from '@nestjs/swagger';
+import { IsInt, IsISO8601, IsOptional, IsString, Length, Matches, Max, Min, ValidateIf } from 'class-validator';
+
+/** Far above any real limit, far below what a double counts exactly; the database has the same bound. */
+export const MAX_COUNT = 1_000_000_000_000;
+
+/** A time without a zone would mean another instant on another machine. */
+const NAMES_ITS_ZONE = /(Z|[+-]\d{2}:?\d{2})$/;
 
 /** A field that may be left out but not be null: leaving out says "unchanged", null would say nothing. */
 export function MayBeAbsent(): PropertyDecorator {
@@ -17,5 +24,24 @@ export function IsGivenName(): PropertyDecorator {
     Matches(/^(?!\s)[^\p{Cc}]*(?<!\s)$/u, {
       message: '$property must not begin or end with a blank or contain control characters',
     }),
+  );
+}
+
+/** A limit of requests, tokens or calls at once, which may be left out; null is unlimited. */
+export function IsCountLimit(): PropertyDecorator {
+  return applyDecorators(
+    IsOptional(),
+    IsInt(),
+    Max(MAX_COUNT),
+    Min(0),
+    ApiPropertyOptional({ type: 'integer', minimum: 0, maximum: MAX_COUNT, nullable: true }),
+  );
+}
+
+/** An instant as RFC 3339 with its zone. */
+export function IsInstant(): PropertyDecorator {
+  return applyDecorators(
+    IsISO8601({ strict: true }),
+    Matches(NAMES_ITS_ZONE, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' }),
   );
 }

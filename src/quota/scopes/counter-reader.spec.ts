@@ -1,7 +1,7 @@
 import { Pool } from 'pg';
 import { createTestDatabase, type TestDatabase } from '../../../test/support/test-database';
 import { newId } from '../../kernel/ids';
-import { readCounters } from './counter-reader';
+import { countOpenHolds, readCounters } from './counter-reader';
 
 describe('the counters of a tenant as Postgres knows them', () => {
   let database: TestDatabase;
@@ -86,5 +86,13 @@ describe('the counters of a tenant as Postgres knows them', () => {
       new Map([['free:chat', { startMs: 1, endMs: 9, used: 4n }]]),
     );
     expect(await readCounters(pool, tenantId, [])).toEqual(new Map());
+  });
+
+  it('say how many holds are open, with scopes or without', async () => {
+    await charge(null);
+    await charge([['free:chat', 'r', 1, 9]]);
+    await charge(null, { status: 'COMMITTED' });
+    await charge(null, { of: newId() });
+    expect(await countOpenHolds(pool, tenantId)).toBe(2n);
   });
 });

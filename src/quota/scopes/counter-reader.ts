@@ -48,3 +48,13 @@ select distinct on (p.counter) p.counter, p.start_ms, max(p.end_ms) as end_ms, s
        and s.scope ->> 0 = any ($2)) p
  group by p.counter, p.start_ms
  order by p.counter, p.start_ms desc`;
+
+/** Holds of a tenant that are open, as far as their rows are written. */
+export async function countOpenHolds(database: Pool | PoolClient, tenantId: string): Promise<bigint> {
+  const { rows } = await database.query<{ open: string }>(
+    `select count(*) as open from billing_transaction
+      where tenant_id = $1 and status = 'PENDING' and type = 'charge' and trace_id >= ${OLDEST_OPEN_ID}`,
+    [tenantId],
+  );
+  return BigInt(rows[0]?.open ?? 0);
+}
