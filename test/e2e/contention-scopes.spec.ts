@@ -1,7 +1,6 @@
 import { type AdminAccess, adminCall, textField } from '../factories/admin-client';
 import { createApiKey } from '../factories/tenants';
 import { ClientLog, type ClientRecord, errorOf } from '../support/client-log';
-import { extent } from '../support/extent';
 import { ALL_HOLD, invariantsOf, MoneyStage } from '../support/money-stage';
 import type { TestGateway } from '../support/test-gateway';
 import { compareLogs, type KnownPrice, readLedger } from '../support/three-logs';
@@ -13,7 +12,7 @@ const MODEL = 'by-the-call';
 const PRICE = { input_usd_per_mtok: '0', output_usd_per_mtok: '0', per_request_usd: '0.001' };
 const KNOWN_PRICE: KnownPrice = { input: 0n, output: 0n, perRequest: 1_000_000n };
 const USD_FOR_ROOM = '0.1';
-const WALLET_ROUNDS = extent(2, 50);
+const WALLET_ROUNDS = 50;
 const OUTPUT_TOKENS = 100_000;
 /** Until every call was admitted or refused no answer comes, so that nothing is given back before. */
 const ALL_AT_ONCE = { headersDelayMs: 6_000 };
@@ -213,6 +212,28 @@ describe('a thousand calls at once against three gateways, with room for a hundr
     },
     120_000,
   );
+
+  it('exactly 100 are free of 1,000 that have no other money', async () => {
+    const { tenantId, key } = await callerOf({
+      tenant: { initial_balance_usd: '0', free_allowances: { chat: ROOM } },
+    });
+    const records = await storm(key, {});
+    const refused = records.filter(({ status }) => status === 402);
+    expect(refused).toHaveLength(CALLS - ROOM);
+    expect(new Set(refused.map((record) => errorOf(record).code))).toEqual(new Set(['QUOTA_BALANCE_EXCEEDED']));
+    await stage.quiet([tenantId]);
+    expect(records.filter(({ outcome }) => outcome === 'answered')).toHaveLength(ROOM);
+    expect(await stage.posted(tenantId)).toEqual({ wallet: 0n, overrun: 0n });
+    const { rows } = await stage.pool.query<{ name: string; granted: string }>(
+      `select a.name, sum(t.amount_nano_usd) as granted
+         from billing_transaction b
+         join ledger_transfer t on t.transaction_id = b.id
+         join ledger_account a on a.id = t.debit_account_id
+        where b.tenant_id = $1 group by a.name`,
+      [tenantId],
+    );
+    expect(rows).toEqual([{ name: 'granted:allowance', granted: String(ROOM * 1_000_000) }]);
+  }, 60_000);
 
   it('leaves every invariant whole', async () => {
     expect(await invariantsOf(first)).toEqual(ALL_HOLD);
