@@ -175,13 +175,14 @@ describe('loading a tenant into Redis', () => {
     expect(await currentEpoch()).toBe(before + 1n);
   });
 
-  it('eight processes with 50 calls each on a cold tenant install it once and admit exactly what is paid for', async () => {
-    const limits = await createTenant(money, nanoUsd(100_000n));
+  it('eight processes with 500 calls each on a cold tenant load it once a process, install it once and admit exactly what is paid for', async () => {
+    // With counters, too: each process learns of them at most once.
+    const limits = await createTenant(money, nanoUsd(100_000n), { dailyQuota: 1_000, monthlyQuota: 1_000 });
     const others = await Promise.all(Array.from({ length: 7 }, startProcess));
     const before = await currentEpoch();
     const installs = countInstalls([money, ...others]);
     const outcomes = await Promise.all(
-      [money, ...others].flatMap((process) => Array.from({ length: 50 }, () => reserve(process, limits, 1_000n))),
+      [money, ...others].flatMap((process) => Array.from({ length: 500 }, () => reserve(process, limits, 1_000n))),
     );
     expect(outcomes.filter(({ admitted }) => admitted)).toHaveLength(100);
     expect(installs).toEqual({ installed: 1, loads: [1, 1, 1, 1, 1, 1, 1, 1] });
