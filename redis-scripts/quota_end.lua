@@ -48,7 +48,8 @@ for i = 3, #ARGV, 3 do
     redis.call('HDEL', KEYS[2], ARGV[i])
     ended = ended + 1
     local amount, funding, tokens, scopes = string.match(entry, '^(%d+)|(%a+)|(%d+)|[^|]*|%d+|%-?%d+|(.*)$')
-    if known[2] and funding == 'wallet' then
+    -- Redis takes -0 for no number and would end the script here, with the entry gone and later holds left.
+    if known[2] and funding == 'wallet' and amount ~= '0' then
       redis.call('HINCRBY', KEYS[1], 'held', '-' .. amount)
     end
     local deltas = { r = is_commit and 0 or -1, u = tonumber(ARGV[i + 1]) - tonumber(amount), t = tonumber(ARGV[i + 2]) - tonumber(tokens) }
