@@ -13,7 +13,7 @@ export interface Answer {
   readonly text: string;
 }
 
-type Method = 'GET' | 'POST' | 'PATCH' | 'DELETE';
+type Method = 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE';
 
 /** The whole gateway in this process, on a database and a Redis of its own, called through its real HTTP adapter. */
 export class ControlPlane {
