@@ -86,6 +86,13 @@ describe('API keys of the control plane', () => {
     [{ allowed_models: 'a' }, 'allowed_models', /array/],
     [{ allowed_models: [1] }, 'allowed_models', /string/],
     [{ allowed_models: ['a', 'a'] }, 'allowed_models', /unique/],
+    [{ budget_usd: 5 }, 'budget_usd', /not a JSON number/],
+    [{ limit_5h_usd: '-1' }, 'limit_5h_usd', /negative/],
+    [{ limit_1d_usd: '9000001' }, 'limit_1d_usd', /9,000,000/],
+    [{ limit_7d_usd: '0.0000000001' }, 'limit_7d_usd', /9 decimals/],
+    [{ user_id: 'ann' }, 'user_id', /UUID/],
+    [{ user_id: newId() }, 'user_id', /no such user/],
+    [{ group_id: newId() }, 'group_id', /no such group/],
     [{ tenant_id: newId() }, 'tenant_id', /should not exist/],
     [{ key: 'sk-tg-mine' }, 'key', /should not exist/],
     [{ digest: 'x' }, 'digest', /should not exist/],
@@ -93,6 +100,93 @@ describe('API keys of the control plane', () => {
     const answer = await plane.admin('POST', `tenants/${tenantId}/api-keys`, { name: 'ci', ...fields });
     expect([answer.status, errorOf(answer).param]).toEqual([400, field]);
     expect(String(errorOf(answer).message)).toMatch(reason);
+  });
+
+  it('takes limits and shows them with what is used: charged in the current window and held by calls under way', async () => {
+    const limits = { budget_usd: '10', limit_5h_usd: '0', limit_1d_usd: '2.5', limit_7d_usd: null };
+    const { id } = await plane.newKey(tenantId, limits);
+    const shown = await plane.expectAdmin(200, 'GET', `api-keys/${id}`);
+    expect(shown).toMatchObject({
+      budget_usd: '10.000000000',
+      limit_5h_usd: '0.000000000',
+      limit_1d_usd: '2.500000000',
+      limit_7d_usd: null,
+      usage: [
+        { scope: 'key_budget', counter: `key:${id}:budget`, measure: 'usd', limit: '10.000000000' },
+        { scope: 'key_5h', limit: '0.000000000', used: '0.000000000', remaining: '0.000000000', resets_at: null },
+        { scope: 'key_1d', used: '0.000000000', remaining: '2.500000000', window_start: null, resets_at: null },
+      ],
+    });
+    const [startMs, endMs] = [Date.now() - 3_600_000, Date.now() + 3_600_000];
+    for (const [counter, start, end, used] of [
+      [`key:${id}:budget`, 0, 0, 12_000_000_000],
+      [`key:${id}:5h`, startMs - 9e6, startMs, 7],
+      [`key:${id}:1d`, startMs, endMs, 1_000_000_000],
+    ]) {
+      await plane.query('insert into quota_counter values ($1, $2, $3, $4, $5)', [tenantId, counter, start, end, used]);
+    }
+    await plane.query(
+      `insert into billing_transaction (id, tenant_id, trace_id, type, status, channel, hold_nano_usd, scopes)
+         values ($1, $2, $3, 'charge', 'PENDING', 'external', 500000000, $4)`,
+      [newId(), tenantId, newId(), JSON.stringify([[`key:${id}:1d`, 'u', startMs, endMs]])],
+    );
+    expect(await plane.expectAdmin(200, 'GET', `api-keys/${id}`)).toMatchObject({
+      usage: [
+        { used: '12.000000000', remaining: '0.000000000', window_start: null, resets_at: null },
+        { used: '0.000000000', resets_at: null },
+        {
+          used: '1.500000000',
+          remaining: '1.000000000',
+          window_start: new Date(startMs).toISOString(),
+          resets_at: new Date(endMs).toISOString(),
+        },
+      ],
+    });
+  });
+
+  it('changes limits, user and group by what is named, and null lifts them', async () => {
+    const [user, group] = await Promise.all([
+      plane.expectAdmin(201, 'POST', 'users', { tenant_id: tenantId, name: 'Ann' }),
+      plane.expectAdmin(201, 'POST', 'groups', { tenant_id: tenantId, name: 'team' }),
+    ]);
+    const { id } = await plane.newKey(tenantId, { user_id: user.id, budget_usd: '1' });
+    const changed = await plane.expectAdmin(200, 'PATCH', `api-keys/${id}`, { group_id: group.id, limit_7d_usd: '7' });
+    expect(changed).toMatchObject({
+      budget_usd: '1.000000000',
+      limit_7d_usd: '7.000000000',
+      user_id: user.id,
+      group_id: group.id,
+    });
+    const found = await plane.expectAdmin(200, 'GET', `tenants/${tenantId}/api-keys?group_id=${String(group.id)}`);
+    expect(found).toMatchObject({ data: [{ id }] });
+    expect(await plane.expectAdmin(200, 'GET', `tenants/${tenantId}/api-keys?user_id=${newId()}`)).toMatchObject({
+      data: [],
+    });
+    const lifted = { budget_usd: null, limit_7d_usd: null, user_id: null, group_id: null };
+    expect(await plane.expectAdmin(200, 'PATCH', `api-keys/${id}`, lifted)).toMatchObject(lifted);
+    const log = await plane.expectAdmin(200, 'GET', `audit-log?entity=api_key&entity_id=${id}&limit=1`);
+    expect(log).toMatchObject({ data: [{ before: { user_id: user.id, budget_usd: '1.000000000' }, after: lifted }] });
+  });
+
+  it('names nobody of another tenant, neither when it is made nor when it is changed', async () => {
+    const other = await plane.newTenant();
+    const [user, group] = await Promise.all([
+      plane.expectAdmin(201, 'POST', 'users', { tenant_id: other, name: 'Ann' }),
+      plane.expectAdmin(201, 'POST', 'groups', { tenant_id: other, name: 'team' }),
+    ]);
+    const { id } = await plane.newKey(tenantId);
+    for (const [field, value] of [
+      ['user_id', user.id],
+      ['group_id', group.id],
+    ] as const) {
+      for (const answer of [
+        await plane.admin('POST', `tenants/${tenantId}/api-keys`, { name: 'ci', [field]: value }),
+        await plane.admin('PATCH', `api-keys/${id}`, { [field]: value }),
+      ]) {
+        expect([answer.status, errorOf(answer).param]).toEqual([400, field]);
+      }
+    }
+    expect(await plane.expectAdmin(200, 'GET', `api-keys/${id}`)).toMatchObject({ user_id: null, group_id: null });
   });
 
   it('lists the keys of one tenant only', async () => {
