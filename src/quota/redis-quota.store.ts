@@ -31,6 +31,12 @@ const MAX_ROUNDS = 8;
 
 type Reply = readonly string[];
 
+/** When Redis was asked, by our monotonic clock, and in which epoch. */
+interface Asked {
+  readonly epoch: bigint;
+  readonly askedMs: number;
+}
+
 /** The quota authority while Redis is up: every reservation is one call of quota_deduct.lua. */
 @Injectable()
 export class RedisQuotaStore implements QuotaStore {
@@ -120,6 +126,7 @@ export class RedisQuotaStore implements QuotaStore {
       await this.catchUp();
       const epoch = this.epochs.current;
       if (!isDry && !this.isAnnounced(limits.tenantId, epoch)) await this.announce(limits.tenantId, epoch);
+      const askedMs = this.clock.monotonicMs();
       const reply = await this.deduct(request, plan, { epoch, nowMs, isDry });
       const [answer = '', first = ''] = reply;
       switch (answer) {
@@ -134,20 +141,21 @@ export class RedisQuotaStore implements QuotaStore {
           nowMs = Number(first);
           break;
         default:
-          await this.mend(limits, epoch, reply);
+          await this.mend(limits, { epoch, askedMs }, reply);
       }
     }
     throw new QuotaUnavailableError('the reservation met no settled projection');
   }
 
   /** What the projection lacks before it can answer. */
-  private async mend(limits: CallerLimits, epoch: bigint, [answer = '', ...rest]: Reply): Promise<void> {
+  private async mend(limits: CallerLimits, asked: Asked, [answer = '', ...rest]: Reply): Promise<void> {
+    const { epoch, askedMs } = asked;
     switch (answer) {
       case 'COLD':
-        await this.warmUp.install(limits, epoch);
+        await this.warmUp.install(limits, epoch, askedMs);
         return;
       case 'EPOCH':
-        await this.followEpoch(limits, epoch, BigInt(rest[0] ?? '0'));
+        await this.followEpoch(limits, asked, BigInt(rest[0] ?? '0'));
         return;
       case 'DAMAGED':
         await this.warmUp.discard(limits, epoch);
@@ -204,12 +212,12 @@ export class RedisQuotaStore implements QuotaStore {
   }
 
   /** The hash carries another epoch than ours: it is old and must be rebuilt, or we are behind and must catch up. */
-  private async followEpoch(limits: CallerLimits, ours: bigint, found: bigint): Promise<void> {
+  private async followEpoch(limits: CallerLimits, { epoch: ours, askedMs }: Asked, found: bigint): Promise<void> {
     if (found > ours) {
       if ((await this.refresh()) < found) await this.raiseBeyondLost(found);
       return;
     }
-    await this.warmUp.install(limits, ours);
+    await this.warmUp.install(limits, ours, askedMs);
   }
 
   /** Every epoch in Redis was in Postgres first: one that Postgres does not know, it has lost (a restored backup). */

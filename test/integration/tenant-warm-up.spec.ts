@@ -96,7 +96,9 @@ describe('loading a tenant into Redis', () => {
 
   it('an install whose COMMIT was lost is used by nobody, and a later loss is still recognised', async () => {
     const limits = await createTenant(money, nanoUsd(1_000n));
-    await expect(warmUpOver(losingCommits()).install(limits, epochs.current)).rejects.toThrow(QuotaUnavailableError);
+    await expect(warmUpOver(losingCommits()).install(limits, epochs.current, performance.now())).rejects.toThrow(
+      QuotaUnavailableError,
+    );
     const first = await reserve(money, limits, 600n);
     await money.redis.client.flushall();
     // The first hold has no row yet: only another epoch keeps both from being charged.
@@ -112,7 +114,9 @@ describe('loading a tenant into Redis', () => {
     await reserve(money, await createTenant(money, nanoUsd(1n)), 1n);
     // Reading is let through: the rebuild gets as far as its install.
     await redisOperator.call('CLIENT', 'PAUSE', '60000', 'WRITE');
-    await expect(warmUpOver(money.pool).install(limits, epochs.current)).rejects.toThrow(QuotaUnavailableError);
+    await expect(warmUpOver(money.pool).install(limits, epochs.current, performance.now())).rejects.toThrow(
+      QuotaUnavailableError,
+    );
     await post(limits, 100n);
     await redisOperator.call('CLIENT', 'UNPAUSE');
     expect(await reserve(money, limits, 101n)).toMatchObject({ refusal: { code: 'QUOTA_BALANCE_EXCEEDED' } });
@@ -158,7 +162,9 @@ describe('loading a tenant into Redis', () => {
   it('an install that was committed but not activated is finished by the next one, with what ended meanwhile', async () => {
     const limits = await createTenant(money, nanoUsd(1_000n));
     const before = await currentEpoch();
-    await expect(warmUpOver(money.pool, dyingBeforeActivation()).install(limits, before)).rejects.toThrow();
+    await expect(
+      warmUpOver(money.pool, dyingBeforeActivation()).install(limits, before, performance.now()),
+    ).rejects.toThrow();
     await post(limits, 400n);
     await money.store.settle(limits.tenantId, [], { posted: nanoUsd(400n), version: 2n });
     expect(await reserve(money, limits, 401n)).toMatchObject({ refusal: { code: 'QUOTA_BALANCE_EXCEEDED' } });
@@ -169,7 +175,9 @@ describe('loading a tenant into Redis', () => {
   it('a late install over one that waits for its activation costs an epoch, and no money', async () => {
     const limits = await createTenant(money, nanoUsd(1_000n));
     const before = await currentEpoch();
-    await expect(warmUpOver(money.pool, dyingBeforeActivation()).install(limits, before)).rejects.toThrow();
+    await expect(
+      warmUpOver(money.pool, dyingBeforeActivation()).install(limits, before, performance.now()),
+    ).rejects.toThrow();
     await installLate(limits, 5_000n);
     expect(await reserve(money, limits, 1_001n)).toMatchObject({ refusal: { code: 'QUOTA_BALANCE_EXCEEDED' } });
     expect(await currentEpoch()).toBe(before + 1n);

@@ -17,6 +17,11 @@ import { lockWallet, readLedgerSide } from './tenant-ledger';
 
 /** Well above what the work under the wallet's lock may take; a process that stands still must not keep it. */
 const LOCK_ENDS_AFTER_MS = 5_000;
+/** Longer than the hot path waits for a lock: whoever has it is most likely loading the very same tenant. */
+const LOCK_WAIT_MS = 1_500;
+
+/** Longer than anybody waits for an answer of Redis. */
+const LATE_ANSWERS_MS = 2_000;
 
 /** What the transaction under the wallet's lock found or left behind; 'ready' is an install whose mark it committed. */
 type Laid = { readonly state: 'stands' | 'lost' } | { readonly state: 'ready'; readonly installId: string };
@@ -43,12 +48,14 @@ type Laid = { readonly state: 'stands' | 'lost' } | { readonly state: 'ready'; r
  * it is gone, perhaps with holds that have no row yet: the epoch is raised. That is one raise, whatever the number of
  * tenants that lost theirs, because a raise beyond an epoch that is over changes nothing.
  *
- * One load a process and tenant at a time.
+ * One load a process and tenant at a time, and none for an answer that was on its way while it was made.
  */
 @Injectable()
 export class TenantWarmUp {
   private readonly logger = new Logger(TenantWarmUp.name);
   private readonly flights = new Singleflight<undefined>();
+  /** When each load of the last moments had ended. */
+  private readonly loadedMs = new Map<string, number>();
 
   constructor(
     @Inject(PG_POOL) private readonly pool: Pool,
@@ -61,15 +68,19 @@ export class TenantWarmUp {
   /**
    * Afterwards the projection stands in `epoch`, or a later epoch is current. Throws QuotaUnavailableError where neither
    * can be had.
+   *
+   * @param askedMs when Redis was asked that had no projection, by our monotonic clock: what was loaded since answers
    */
-  install(limits: CallerLimits, epoch: bigint): Promise<undefined> {
+  install(limits: CallerLimits, epoch: bigint, askedMs: number): Promise<undefined> {
     const { tenantId } = limits;
+    if ((this.loadedMs.get(loadOf(tenantId, epoch)) ?? -Infinity) >= askedMs) return Promise.resolve(undefined);
     return this.flights.run(tenantId, async () => {
       try {
-        const laid = await withTransaction(this.pool, (client) => this.lay(client, limits, epoch));
+        const laid = await withTransaction(this.pool, (client) => this.lay(client, limits, epoch), { attempts: 2 });
         if (laid.state === 'ready') await this.activate(tenantId, epoch, laid.installId);
         if (laid.state === 'lost')
           await this.epochs.raiseBeyond(epoch, `the projection of tenant ${tenantId} was lost`);
+        this.remember(loadOf(tenantId, epoch));
         return undefined;
       } catch (error) {
         throw new QuotaUnavailableError('the tenant could not be loaded', { cause: error });
@@ -106,9 +117,17 @@ export class TenantWarmUp {
     });
   }
 
+  /** For as long as an answer from before may still be on its way. */
+  private remember(load: string): void {
+    this.loadedMs.set(load, this.clock.monotonicMs());
+    setTimeout(() => this.loadedMs.delete(load), LATE_ANSWERS_MS).unref();
+  }
+
   private async lay(client: PoolClient, limits: CallerLimits, epoch: bigint): Promise<Laid> {
     const { tenantId } = limits;
-    await client.query(`set local idle_in_transaction_session_timeout = ${LOCK_ENDS_AFTER_MS}`);
+    await client.query(
+      `set local idle_in_transaction_session_timeout = ${LOCK_ENDS_AFTER_MS}; set local lock_timeout = ${LOCK_WAIT_MS}`,
+    );
     const balance = await lockWallet(client, tenantId);
     const [[standing, waiting], [seconds, micros]] = await Promise.all([
       this.connection.client.hmget(quotaKey(tenantId), 'epoch', 'installing'),
@@ -164,4 +183,8 @@ export class TenantWarmUp {
   private async activate(tenantId: string, epoch: bigint, installId: string): Promise<void> {
     await this.scripts.bind('quota_activate')(1, quotaKey(tenantId), epoch.toString(), installId);
   }
+}
+
+function loadOf(tenantId: string, epoch: bigint): string {
+  return `${tenantId}:${epoch}`;
 }
