@@ -4,7 +4,7 @@ import { PG_POOL } from '../../platform/database/pg-pool';
 import { SQL_STATE, sqlStateOf } from '../../platform/database/sql-state';
 import { retryTransaction } from '../../platform/database/with-transaction';
 import { Metrics } from '../../platform/metrics/metrics';
-import { BatchLane } from '../writer/batch-lane';
+import { BatchLane } from '../../platform/database/batch-lane';
 import { isRefusedData, writeHalving } from '../writer/write-halving';
 import { messageOf } from '../../kernel/error-message';
 

@@ -1,4 +1,4 @@
-import { BatchLane } from './batch-lane';
+import { BatchLane } from '../../platform/database/batch-lane';
 import { type AwayLog, writeForward } from './write-forward';
 
 export interface ForwardLaneOptions<T> {

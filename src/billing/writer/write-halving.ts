@@ -1,9 +1,6 @@
-import { sqlStateOf } from '../../platform/database/sql-state';
+import { isRefusedData } from '../../platform/database/sql-state';
 
-/** Postgres will never take this data: SQLSTATE 22 (it cannot be read), 23 (it violates a constraint). */
-export function isRefusedData(error: unknown): boolean {
-  return /^2[23]/.test(sqlStateOf(error) ?? '');
-}
+export { isRefusedData };
 
 /**
  * Writes a batch of which some items may be unacceptable: where Postgres refuses the data, the batch is halved until each

@@ -30,6 +30,11 @@ const CONTENTION: ReadonlySet<string> = new Set([
 /** Connection exceptions, too few resources, operator intervention (also a statement that took too long). */
 const AWAY_CLASSES: ReadonlySet<string> = new Set(['08', '53', '57']);
 
+/** Postgres will never take this data: SQLSTATE 22 (it cannot be read), 23 (it violates a constraint). */
+export function isRefusedData(error: unknown): boolean {
+  return /^2[23]/.test(sqlStateOf(error) ?? '');
+}
+
 /** Others stood in the way: a fresh transaction may not meet them. */
 export function isContention(error: unknown): boolean {
   return CONTENTION.has(sqlStateOf(error) ?? '');
