@@ -148,6 +148,7 @@ table quota_authority
   run_id text
   address text
   changed_at timestamp with time zone not null default now()
+  mode text not null default 'redis'::text comment 'Who reserves in this epoch: the one Redis server of run_id, or Postgres (quota_reserve), which has no server.'
 table quota_counter with (fillfactor=50)
   comment 'Requests or nano-USD of the COMMITTED charges of a counter''s newest window (start and end 0: its whole life). What open charges hold comes on top, from their rows. Written by billing_end, under the tenant''s wallet row.'
   tenant_id uuid not null
@@ -160,6 +161,8 @@ table quota_follower
   process_id uuid not null
   run_id text not null
   beat bigint not null default 0
+  epoch bigint not null default 0
+  seen_ms bigint not null default 0 comment 'In mode postgres: for how long of this epoch the process has seen the server answer without a break, by its own monotonic clock, as of its last beat. Redis decides again once every living process has seen the same one long enough.'
 table request_billing_snapshot
   comment 'Immutable: everything needed to compute the amount again.'
   transaction_id uuid not null
@@ -335,11 +338,14 @@ provider.provider_kind_check CHECK ((kind = 'openai'::text));
 provider.provider_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
 provider.provider_name_key UNIQUE (name);
 provider.provider_pkey PRIMARY KEY (id);
+quota_authority.quota_authority_check CHECK (((mode = 'redis'::text) OR (run_id IS NULL)));
 quota_authority.quota_authority_epoch_check CHECK ((epoch > 0));
+quota_authority.quota_authority_mode_check CHECK ((mode = ANY (ARRAY['redis'::text, 'postgres'::text])));
 quota_authority.quota_authority_only_row_check CHECK (only_row);
 quota_authority.quota_authority_pkey PRIMARY KEY (only_row);
 quota_counter.quota_counter_pkey PRIMARY KEY (tenant_id, counter);
 quota_follower.quota_follower_pkey PRIMARY KEY (process_id);
+quota_follower.quota_follower_seen_ms_check CHECK ((seen_ms >= 0));
 request_billing_snapshot.request_billing_snapshot_pkey PRIMARY KEY (transaction_id);
 request_log.request_log_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_key(id) ON DELETE SET NULL;
 request_log.request_log_pkey PRIMARY KEY (id);
@@ -456,6 +462,7 @@ CREATE TRIGGER model_profile_changed AFTER INSERT OR DELETE OR UPDATE ON public.
 CREATE TRIGGER price_changed AFTER INSERT OR DELETE OR UPDATE ON public.price FOR EACH ROW EXECUTE FUNCTION notify_change('model');
 CREATE TRIGGER provider_changed AFTER INSERT OR DELETE OR UPDATE ON public.provider FOR EACH ROW EXECUTE FUNCTION notify_change('id');
 CREATE TRIGGER quota_authority_changed AFTER UPDATE ON public.quota_authority FOR EACH ROW EXECUTE FUNCTION notify_change('epoch');
+CREATE TRIGGER quota_authority_mode_has_epoch BEFORE UPDATE ON public.quota_authority FOR EACH ROW WHEN (((new.mode IS DISTINCT FROM old.mode) AND (new.epoch <= old.epoch))) EXECUTE FUNCTION refuse_mode_without_epoch();
 CREATE TRIGGER request_billing_snapshot_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.request_billing_snapshot FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
 CREATE TRIGGER subscription_changed AFTER INSERT OR DELETE OR UPDATE ON public.subscription FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
 CREATE TRIGGER tenant_changed AFTER INSERT OR DELETE OR UPDATE ON public.tenant FOR EACH ROW EXECUTE FUNCTION notify_change('id');
@@ -702,6 +709,37 @@ CREATE OR REPLACE FUNCTION public.process_fence(p_process_id uuid)
  IMMUTABLE
 RETURN hashtextextended(('tollgate process '::text || (p_process_id)::text), (0)::bigint)
   comment 'Advisory lock between PENDING rows of a process and the end of its life: taken shared by whoever inserts them.';
+CREATE OR REPLACE FUNCTION public.quota_abandon(p_row jsonb)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+declare
+  v_ids uuid[] := array(select e::uuid from jsonb_array_elements_text(p_row -> 'ids') e);
+  v_ended int;
+begin
+  perform pg_advisory_xact_lock_shared(quota_fence());
+  perform quota_lock_tenants(array[(p_row ->> 'tenant_id')::uuid]);
+  with voided as (
+    update billing_transaction b set status = 'VOIDED', reason_code = 'HOLD_RELEASED', end_reason = 'failed',
+           ended_at = clock_timestamp()
+     where b.id = any (v_ids) and b.status = 'PENDING' and b.tenant_id = (p_row ->> 'tenant_id')::uuid
+    returning 1)
+  select count(*) into v_ended from voided;
+  -- A reservation that is still on its way collides with this.
+  insert into billing_transaction (id, tenant_id, trace_id, type, status, channel, epoch, process_id, reason_code,
+    end_reason, ended_at)
+  select i, (p_row ->> 'tenant_id')::uuid, i, 'charge', 'VOIDED', 'external', a.epoch, (p_row ->> 'process_id')::uuid,
+    'HOLD_RELEASED', 'failed', clock_timestamp()
+  from unnest(v_ids) i cross join quota_authority a
+  where not exists (select from billing_transaction b where b.id = i)
+  on conflict do nothing;
+  return v_ended;
+end $function$
+  comment 'Ends holds that nobody uses (ids, tenant_id, process_id): open rows are voided, and where there is none a voided one is laid in the way. Twice is harmless.';
 CREATE OR REPLACE FUNCTION public.quota_count(p_won uuid[])
  RETURNS void
  LANGUAGE sql
@@ -727,18 +765,383 @@ AS $function$
   where excluded.window_start_ms >= c.window_start_ms;
 $function$
   comment 'Adds committed charges to the counters of the windows frozen in them. A window that a newer one has followed counts no more. A correction is not counted: the charge it corrects was given back.';
+CREATE OR REPLACE FUNCTION public.quota_counters_now(p_tenants uuid[], p_slot_of jsonb)
+ RETURNS TABLE(slot integer, start_ms bigint, end_ms bigint, used bigint)
+ LANGUAGE sql
+ STABLE
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+  with counted as (
+    select k.value::int as slot, c.window_start_ms as start_ms, c.window_end_ms as end_ms, c.used
+      from jsonb_each_text(p_slot_of) k
+      join quota_counter c on c.tenant_id = left(k.key, 36)::uuid and c.counter = substr(k.key, 38)
+    union all
+    select (p_slot_of ->> (o.tenant_id || ' ' || (s ->> 0)))::int, (s ->> 2)::bigint, (s ->> 3)::bigint,
+           case s ->> 1 when 'r' then 1 else o.hold_nano_usd end
+      from quota_open_rows(p_tenants) o cross join lateral jsonb_array_elements(o.scopes) s
+     where p_slot_of ? (o.tenant_id || ' ' || (s ->> 0)))
+  select distinct on (c.slot) c.slot, c.start_ms, max(c.end_ms), sum(c.used)::bigint
+    from counted c group by c.slot, c.start_ms order by c.slot, c.start_ms desc
+$function$
+  comment 'The newest window of each counter named in p_slot_of ("tenant counter": slot) with its use: what committed charges have, from quota_counter, and what open ones hold, from their rows.';
+CREATE OR REPLACE FUNCTION public.quota_decide(p_request jsonb, p_now bigint, p_available bigint, p_open bigint, p_slot_of jsonb, p_state quota_use[])
+ RETURNS quota_decision
+ LANGUAGE plpgsql
+ IMMUTABLE
+AS $function$
+declare
+  v quota_decision;
+  v_check jsonb;
+  v_hold bigint := (p_request ->> 'hold_nano_usd')::bigint;
+  v_need bigint;
+  v_limit bigint;
+  v_s quota_use;
+  v_window bigint[];
+  v_place int := 0;
+begin
+  v.status := 'ADMITTED';
+  v.funding := p_request ->> 'funding';
+  v.counted := '[]';
+  v.uses := '{}';
+  for v_check in select c from jsonb_array_elements(p_request -> 'checks') c loop
+    v_place := v_place + 1;
+    v_need := case v_check ->> 2 when 'r' then 1 else v_hold end;
+    v_limit := (v_check ->> 3)::bigint;
+    if v_check ->> 0 = 'o' then
+      if p_open + 1 > v_limit and v.place is null then
+        v.place := v_place; v.check_limit := v_limit; v.used := p_open;
+      end if;
+      continue;
+    end if;
+    v_s := p_state[(p_slot_of ->> ((p_request ->> 'tenant_id') || ' ' || (v_check ->> 1)))::int];
+    v_window := quota_window(v_check, p_now, v_s.start_ms, v_s.end_ms, v_s.used);
+    if v_window is null then
+      v.status := 'CLOCK';
+      return v;
+    end if;
+    v_s := (v_s.slot, v_window[1], v_window[2], case when v_window[1] = v_s.start_ms then v_s.used else 0 end);
+    if v_s.used + v_need > v_limit then
+      if v_check ->> 0 <> 'a' and v.place is null then
+        v.place := v_place; v.check_limit := v_limit; v.used := v_s.used; v.resets_ms := nullif(v_s.end_ms, 0);
+      end if;
+      continue;
+    end if;
+    if v_check ->> 0 = 'a' then v.funding := 'allowance'; end if;
+    v_s.used := v_s.used + v_need;
+    v.uses := v.uses || v_s;
+    v.counted := v.counted
+      || jsonb_build_array(jsonb_build_array(v_check ->> 1, v_check ->> 2, v_s.start_ms, v_s.end_ms, v_s.used));
+  end loop;
+  -- A hold of nothing needs no cover, also where the tenant is in debt.
+  if v.funding = 'wallet' and v_hold > 0 and v_hold > p_available then
+    v.place := 0; v.check_limit := v_hold; v.used := p_available; v.resets_ms := null;
+  end if;
+  if v.place is not null then v.status := 'REFUSED'; end if;
+  return v;
+end $function$;
+CREATE OR REPLACE FUNCTION public.quota_extend(p_row jsonb)
+ RETURNS TABLE(status text, place integer, check_limit bigint, used bigint, resets_ms bigint)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+#variable_conflict use_column
+declare
+  v_row billing_transaction;
+  v_tenants uuid[] := array[(p_row ->> 'tenant_id')::uuid];
+  v_delta bigint;
+  v_available bigint;
+  v_found record;
+begin
+  perform pg_advisory_xact_lock_shared(quota_fence());
+  if not exists (select from quota_authority a where a.mode = 'postgres' and a.epoch = (p_row ->> 'epoch')::bigint) then
+    return query select 'FENCED', null::int, null::bigint, null::bigint, null::bigint;
+    return;
+  end if;
+  perform quota_lock_tenants(v_tenants);
+  select * into v_row from billing_transaction b
+    where b.id = (p_row ->> 'id')::uuid and b.tenant_id = v_tenants[1] and b.status = 'PENDING' for update;
+  if not found then
+    return query select 'GONE', null::int, null::bigint, null::bigint, null::bigint;
+    return;
+  end if;
+  v_delta := (p_row ->> 'hold_nano_usd')::bigint - v_row.hold_nano_usd;
+  if v_delta <= 0 then
+    return query select 'EXTENDED', null::int, null::bigint, null::bigint, null::bigint;
+    return;
+  end if;
+  select b.posted_nano_usd + (p_row ->> 'credit_limit_nano_usd')::bigint - coalesce((
+      select sum(o.hold_nano_usd) from quota_open_rows(v_tenants) o where o.funding = 'wallet'), 0)
+    into v_available from tenant_balance b where b.tenant_id = v_tenants[1];
+  if v_row.funding = 'wallet' and v_delta > v_available then
+    return query select 'REFUSED', 0, v_delta, v_available, null::bigint;
+    return;
+  end if;
+  -- Of the windows frozen in the hold those that are still the newest; one that has passed limits nothing any more.
+  select l.n, l.limit_nano_usd, c.used, nullif(c.end_ms, 0) as end_ms into v_found
+    from (select (e ->> 0) as counter, (e ->> 1)::bigint as limit_nano_usd, n::int
+            from jsonb_array_elements(p_row -> 'limits') with ordinality as x (e, n)) l
+    join jsonb_array_elements(coalesce(v_row.scopes, '[]')) s on s ->> 0 = l.counter and s ->> 1 = 'u'
+    cross join lateral quota_counters_now(v_tenants, jsonb_build_object(v_tenants[1] || ' ' || l.counter, l.n)) c
+   where c.start_ms = (s ->> 2)::bigint and c.used + v_delta > l.limit_nano_usd
+   order by l.n limit 1;
+  if found then
+    return query select 'REFUSED', v_found.n, v_found.limit_nano_usd, v_found.used, v_found.end_ms;
+    return;
+  end if;
+  update billing_transaction b set
+    hold_nano_usd = b.hold_nano_usd + v_delta, extended_nano_usd = b.extended_nano_usd + v_delta where b.id = v_row.id;
+  return query select 'EXTENDED', null::int, null::bigint, null::bigint, null::bigint;
+end $function$
+  comment 'Raises an open hold, durably, to a larger amount, or refuses and changes nothing: id, tenant_id, epoch, hold_nano_usd, credit_limit_nano_usd, limits ([counter, nano-USD], in the order of the places that refuse). Twice is harmless.';
 CREATE OR REPLACE FUNCTION public.quota_fence()
  RETURNS bigint
  LANGUAGE sql
  IMMUTABLE
 AS $function$ select 7203514650193408::bigint $function$
   comment 'Advisory lock between PENDING rows and the epoch: taken shared by whoever inserts, exclusively by whoever raises.';
+CREATE OR REPLACE FUNCTION public.quota_frozen(p_counted jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+RETURN (SELECT jsonb_agg((e.c - 4) ORDER BY e.n) AS jsonb_agg FROM jsonb_array_elements(quota_frozen.p_counted) WITH ORDINALITY e(c, n));
+CREATE OR REPLACE FUNCTION public.quota_lock_tenants(p_tenants uuid[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+begin
+  insert into ledger_account (id, tenant_id, name, posted_nano_usd)
+  select gen_random_uuid(), t, n, 0 from unnest(p_tenants) t cross join (values ('wallet'), ('overrun')) as v (n)
+  where not exists (select from ledger_account a where a.tenant_id = t and a.name = n)
+  order by t, n
+  on conflict do nothing;
+  perform 1 from ledger_account a
+    where a.tenant_id = any (p_tenants) and a.name in ('wallet', 'promo', 'overrun') order by a.id for update;
+end $function$
+  comment 'Locks the accounts by id, made on first use. Whoever makes some holds no account''s lock yet, so nobody waits in a circle.';
+CREATE OR REPLACE FUNCTION public.quota_open_rows(p_tenants uuid[])
+ RETURNS TABLE(tenant_id uuid, hold_nano_usd bigint, funding text, scopes jsonb)
+ LANGUAGE sql
+ STABLE
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+  select b.tenant_id, b.hold_nano_usd, b.funding, b.scopes from billing_transaction b
+   where b.tenant_id = any (p_tenants) and b.status = 'PENDING' and b.trace_id >= coalesce(
+     (select p.oldest_open_id from gateway_process p where p.status in ('alive', 'dead') order by p.oldest_open_id limit 1),
+     '00000000-0000-0000-0000-000000000000'::uuid)
+$function$;
+CREATE OR REPLACE FUNCTION public.quota_period(p_counted jsonb, p_counter text, p_bounds jsonb, p_now bigint)
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+RETURN COALESCE((SELECT ((c.value ->> 2))::bigint AS int8 FROM jsonb_array_elements(quota_period.p_counted) c(value) WHERE ((c.value ->> 0) = quota_period.p_counter)), ((p_bounds ->> CASE WHEN (p_now >= ((p_bounds ->> 1))::bigint) THEN 1 ELSE 0 END))::bigint)
+  comment 'Start of a hold''s day or month: as its request quota counted it, else by the calendar.';
+CREATE OR REPLACE FUNCTION public.quota_reserve(p_rows json)
+ RETURNS TABLE(id uuid, status text, now_ms bigint, hold_nano_usd bigint, balance_before_nano_usd bigint, funding text, counted jsonb, place integer, check_limit bigint, used bigint, resets_ms bigint)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+#variable_conflict use_column
+declare
+  v_rows charge_row[] := array(select r from json_populate_recordset(null::charge_row, p_rows) r);
+  v_requests jsonb := p_rows::jsonb;
+  v_processes uuid[] := array(select distinct (unnest(v_rows)).process_id order by 1);
+  v_tenants uuid[] := array(select distinct (unnest(v_rows)).tenant_id order by 1);
+  v_epoch bigint;
+  v_living uuid[];
+  v_standing uuid[];
+  v_slot_of jsonb;
+  v_state quota_use[] := '{}';
+  v_spendable bigint[] := array_fill(0::bigint, array[cardinality(v_tenants)]);
+  v_open bigint[] := v_spendable;
+  v_found record;
+  v_request jsonb;
+  r charge_row;
+  d quota_decision;
+  u quota_use;
+  v_admitted charge_row[] := '{}';
+  t int;
+begin
+  -- Shared: while this transaction runs nobody can raise the epoch or declare one of the processes dead; the reads below
+  -- see the last raise and the last mark.
+  perform pg_advisory_xact_lock_shared(quota_fence());
+  perform pg_advisory_xact_lock_shared(process_fence(p)) from unnest(v_processes) p;
+  select a.epoch, array(select p.id from gateway_process p where p.id = any (v_processes) and p.status = 'alive')
+    into v_epoch, v_living from quota_authority a where a.mode = 'postgres';
+  perform quota_lock_tenants(v_tenants);
+  perform quota_seed_requests(v_requests);
+  v_standing := array(select b.id from billing_transaction b where b.id in (select (unnest(v_rows)).id));
+
+  for v_found in
+    select array_position(v_tenants, o.tenant_id) as t, coalesce(sum(o.hold_nano_usd) filter (where o.funding = 'wallet'), 0)
+           as held, count(*) as n from quota_open_rows(v_tenants) o group by o.tenant_id
+  loop
+    v_spendable[v_found.t] := -v_found.held;
+    v_open[v_found.t] := v_found.n;
+  end loop;
+  for v_found in
+    select array_position(v_tenants, b.tenant_id) as t, b.posted_nano_usd as posted
+      from tenant_balance b where b.tenant_id = any (v_tenants)
+  loop
+    v_spendable[v_found.t] := v_spendable[v_found.t] + v_found.posted;
+  end loop;
+  select coalesce(jsonb_object_agg(k.name, k.slot), '{}') into v_slot_of from (
+    select n.name, row_number() over (order by n.name) as slot from (
+      select distinct (q ->> 'tenant_id') || ' ' || (c ->> 1) as name
+        from jsonb_array_elements(v_requests) q cross join lateral jsonb_array_elements(q -> 'checks') c
+       where c ->> 0 <> 'o') n) k;
+  for v_found in select s::int as slot from generate_series(1, (select count(*) from jsonb_object_keys(v_slot_of))) s loop
+    v_state[v_found.slot] := (v_found.slot, 0, 0, 0);
+  end loop;
+  for v_found in select c.slot, c.start_ms, c.end_ms, c.used from quota_counters_now(v_tenants, v_slot_of) c loop
+    v_state[v_found.slot] := (v_found.slot, v_found.start_ms, v_found.end_ms, v_found.used);
+  end loop;
+
+  for i in 1 .. cardinality(v_rows) loop
+    r := v_rows[i];
+    v_request := v_requests -> (i - 1);
+    t := array_position(v_tenants, r.tenant_id);
+    id := r.id; now_ms := floor(extract(epoch from clock_timestamp()) * 1000)::bigint + (v_request ->> 'offset_ms')::bigint;
+    hold_nano_usd := r.hold_nano_usd; balance_before_nano_usd := null; funding := null; counted := null; place := null;
+    check_limit := null; used := null; resets_ms := null;
+    if r.id = any (v_standing) then
+      -- A resend, also of another epoch: a row that is open holds, whoever counts it now.
+      select case b.status when 'PENDING' then 'ADMITTED' else 'ENDED' end, b.hold_nano_usd - b.extended_nano_usd,
+             b.balance_before_nano_usd, b.funding, coalesce(b.scopes, '[]'),
+             floor(extract(epoch from b.created_at) * 1000)::bigint + (v_request ->> 'offset_ms')::bigint
+        into status, hold_nano_usd, balance_before_nano_usd, funding, counted, now_ms
+        from billing_transaction b where b.id = r.id;
+      return next;
+      continue;
+    end if;
+    status := case when v_epoch is null or r.epoch <> v_epoch then 'FENCED'
+                   when not r.process_id = any (v_living) then 'DEAD'
+                   when now_ms < (v_request -> 'days' ->> 0)::bigint or now_ms >= (v_request -> 'days' ->> 2)::bigint
+                     then 'CLOCK' end;
+    if status is not null then
+      return next;
+      continue;
+    end if;
+    d := quota_decide(v_request, now_ms, v_spendable[t] + r.credit_limit_nano_usd, v_open[t], v_slot_of, v_state);
+    status := d.status; funding := d.funding; counted := d.counted; place := d.place; check_limit := d.check_limit;
+    used := d.used; resets_ms := d.resets_ms;
+    balance_before_nano_usd := v_spendable[t] + r.credit_limit_nano_usd;
+    return next;
+    continue when d.status <> 'ADMITTED' or (v_request ->> 'is_dry')::boolean;
+
+    foreach u in array d.uses loop
+      v_state[u.slot] := u;
+    end loop;
+    v_open[t] := v_open[t] + 1;
+    r.funding := d.funding;
+    r.balance_before_nano_usd := balance_before_nano_usd;
+    r.balance_after_nano_usd := balance_before_nano_usd - case d.funding when 'wallet' then r.hold_nano_usd else 0 end;
+    if d.funding = 'wallet' then v_spendable[t] := v_spendable[t] - r.hold_nano_usd; end if;
+    r.scopes := quota_frozen(d.counted);
+    r.day_window_start_ms := quota_period(d.counted, 'day', v_request -> 'days', now_ms);
+    r.month_window_start_ms := quota_period(d.counted, 'month', v_request -> 'months', now_ms);
+    v_admitted := v_admitted || r;
+  end loop;
+
+  insert into billing_transaction (
+    id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
+    balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start, api_key_id, api_key_name,
+    model, price_version, prices, scopes, funding)
+  select a.id, a.tenant_id, a.trace_id, 'charge', 'PENDING', a.channel, a.is_stream, a.epoch, a.process_id,
+    a.hold_nano_usd, a.credit_limit_nano_usd, a.balance_before_nano_usd, a.balance_after_nano_usd,
+    to_timestamp(a.day_window_start_ms / 1000.0), to_timestamp(a.month_window_start_ms / 1000.0),
+    a.api_key_id, a.api_key_name, a.model, a.price_version, a.prices, a.scopes, a.funding
+  from unnest(v_admitted) a;
+end $function$
+  comment 'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; no rolling ones), days and months (start, next start, next end), offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, FENCED (another epoch, or Postgres does not decide), DEAD (its process) or ENDED (its charge).';
+CREATE OR REPLACE FUNCTION public.quota_seed_requests(p_requests jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+declare
+  v_seed record;
+  v_now bigint;
+  v_start bigint;
+begin
+  for v_seed in
+    select distinct on (1, 2) (r ->> 'tenant_id')::uuid as tenant_id, c ->> 1 as counter,
+           (r ->> 'offset_ms')::bigint as offset_ms, (c ->> 4)::bigint as a, (c ->> 5)::bigint as b, (c ->> 6)::bigint as c
+      from jsonb_array_elements(p_requests) r cross join lateral jsonb_array_elements(r -> 'checks') c
+     where c ->> 0 = 'c' and c ->> 1 in ('day', 'month')
+       and not exists (
+         select from quota_counter q where q.tenant_id = (r ->> 'tenant_id')::uuid and q.counter = c ->> 1)
+     order by 1, 2
+  loop
+    v_now := floor(extract(epoch from clock_timestamp()) * 1000)::bigint + v_seed.offset_ms;
+    continue when v_now < v_seed.a or v_now >= v_seed.c;
+    v_start := case when v_now >= v_seed.b then v_seed.b else v_seed.a end;
+    insert into quota_counter (tenant_id, counter, window_start_ms, window_end_ms, used)
+    select v_seed.tenant_id, v_seed.counter, v_start, case when v_now >= v_seed.b then v_seed.c else v_seed.b end, count(*)
+      from billing_transaction b
+     where b.tenant_id = v_seed.tenant_id and b.type = 'charge' and b.status <> 'VOIDED'
+       and case v_seed.counter when 'day' then b.day_window_start else b.month_window_start end
+           = to_timestamp(v_start / 1000.0)
+       -- Ids carry the time, unmoved, of a process whose clock may be a quarter of an hour behind.
+       and b.trace_id >= rpad(lpad(to_hex(greatest(0, v_start - v_seed.offset_ms - 900000)), 12, '0'), 32, '0')::uuid
+    on conflict do nothing;
+  end loop;
+end $function$
+  comment 'Opens the tenant''s request quotas that have not counted yet: they look back to the start of their window, once. No open charge counts in a quota that has no row, so none is counted twice.';
+CREATE OR REPLACE FUNCTION public.quota_window(p_check jsonb, p_now bigint, p_start bigint, p_end bigint, p_used bigint)
+ RETURNS bigint[]
+ LANGUAGE plpgsql
+ IMMUTABLE
+AS $function$
+declare
+  v_a bigint := nullif(p_check ->> 4, '')::bigint;
+  v_b bigint := nullif(p_check ->> 5, '')::bigint;
+  v_c bigint := nullif(p_check ->> 6, '')::bigint;
+begin
+  case p_check ->> 0
+    when 'l' then return array[0, 0];
+    when 'f' then
+      -- A window in which everything was given back has not begun.
+      return case when p_used > 0 and p_now < p_end then array[p_start, p_end] else array[p_now, p_now + v_a] end;
+    else
+      if p_now < v_a or p_now >= v_c then return null; end if;
+      if p_now >= v_b then v_a := v_b; v_b := v_c; end if;
+      -- A calendar window never goes back: where the clock was set back, or the zone changed, the newest one goes on.
+      return case when p_start > v_a then array[p_start, p_end] else array[v_a, v_b] end;
+  end case;
+end $function$
+  comment 'Start and end of the window a use would count in now, given the newest one; null where the clock is in neither of the windows that the caller sent.';
 CREATE OR REPLACE FUNCTION public.refuse_change_of_append_only()
  RETURNS trigger
  LANGUAGE plpgsql
 AS $function$
 begin
   raise exception '% is append-only: correct it with a new, linked row', tg_table_name using errcode = 'restrict_violation';
+end $function$;
+CREATE OR REPLACE FUNCTION public.refuse_mode_without_epoch()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  raise exception 'the mode changes only together with the epoch' using errcode = 'restrict_violation';
 end $function$;
 CREATE OR REPLACE FUNCTION public.wallet_after_charge(p_after bigint, p_posted bigint, p_amount bigint, p_credit_limit bigint)
  RETURNS bigint
@@ -767,6 +1170,8 @@ tenant_balance as
 
 -- types
 charge_row (id uuid, tenant_id uuid, trace_id uuid, channel text, is_stream boolean, epoch bigint, process_id uuid, hold_nano_usd bigint, credit_limit_nano_usd bigint, balance_before_nano_usd bigint, balance_after_nano_usd bigint, day_window_start_ms bigint, month_window_start_ms bigint, api_key_id uuid, api_key_name text, model text, price_version bigint, prices jsonb, is_new boolean, is_commit boolean, type text, amount_nano_usd bigint, tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint, tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text, upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text, scopes jsonb, funding text);
+quota_decision (status text, funding text, counted jsonb, uses quota_use[], place integer, check_limit bigint, used bigint, resets_ms bigint);
+quota_use (slot integer, start_ms bigint, end_ms bigint, used bigint);
 
 -- grants to tollgate_app
 api_key: delete, insert, select, update

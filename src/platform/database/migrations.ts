@@ -5,6 +5,8 @@ import { ControlPlaneIndexes1763700200000 } from '../../../migrations/1763700200
 import { ScopeCounters1763800000000 } from '../../../migrations/1763800000000-scope-counters';
 import { CallerLimits1763800100000 } from '../../../migrations/1763800100000-caller-limits';
 import { QuotaModes1763800200000 } from '../../../migrations/1763800200000-quota-modes';
+import { QuotaDecision1763800205000 } from '../../../migrations/1763800205000-quota-decision';
+import { ReserveInPostgres1763800210000 } from '../../../migrations/1763800210000-reserve-in-postgres';
 import { UsageInRequestLog1763800300000 } from '../../../migrations/1763800300000-usage-in-request-log';
 
 /**
@@ -18,5 +20,7 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   ScopeCounters1763800000000,
   CallerLimits1763800100000,
   QuotaModes1763800200000,
+  QuotaDecision1763800205000,
+  ReserveInPostgres1763800210000,
   UsageInRequestLog1763800300000,
 ];

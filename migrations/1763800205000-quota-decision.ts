@@ -1,0 +1,199 @@
+import type { MigrationInterface, QueryRunner } from 'typeorm';
+
+/**
+ * What a tenant's scopes are now, from the ledger alone, and what becomes of one hold against that: the rules of
+ * redis-scripts/quota_deduct.lua, for the functions that reserve in Postgres.
+ */
+export class QuotaDecision1763800205000 implements MigrationInterface {
+  async up(runner: QueryRunner): Promise<void> {
+    await runner.query(LOCKS);
+    await runner.query(OPEN_ROWS);
+    await runner.query(SEEDS);
+    await runner.query(STATE);
+    await runner.query(WINDOW);
+    await runner.query(DECIDE);
+  }
+
+  down(): Promise<void> {
+    return Promise.reject(new Error('The functions that decide over money are replaced forward, never taken back.'));
+  }
+}
+
+const INDEXES_ONLY =
+  'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan';
+
+/** Under these locks a tenant's reservations, endings and rebuilds come one after another. */
+const LOCKS = `
+create function quota_lock_tenants(p_tenants uuid[]) returns void language plpgsql ${INDEXES_ONLY} as $$
+begin
+  insert into ledger_account (id, tenant_id, name, posted_nano_usd)
+  select gen_random_uuid(), t, n, 0 from unnest(p_tenants) t cross join (values ('wallet'), ('overrun')) as v (n)
+  where not exists (select from ledger_account a where a.tenant_id = t and a.name = n)
+  order by t, n
+  on conflict do nothing;
+  perform 1 from ledger_account a
+    where a.tenant_id = any (p_tenants) and a.name in ('wallet', 'promo', 'overrun') order by a.id for update;
+end $$;
+comment on function quota_lock_tenants is
+  'Locks the accounts by id, made on first use. Whoever makes some holds no account''s lock yet, so nobody waits in a circle.';
+`;
+
+/**
+ * Open charges as their rows have them. Like OLDEST_OPEN_ID in src/quota/oldest-open-id.ts it reads an
+ * index range of the recent past: once a statement, however many reservations that carries.
+ */
+const OPEN_ROWS = `
+create function quota_open_rows(p_tenants uuid[])
+returns table (tenant_id uuid, hold_nano_usd bigint, funding text, scopes jsonb)
+language sql stable ${INDEXES_ONLY} as $$
+  select b.tenant_id, b.hold_nano_usd, b.funding, b.scopes from billing_transaction b
+   where b.tenant_id = any (p_tenants) and b.status = 'PENDING' and b.trace_id >= coalesce(
+     (select p.oldest_open_id from gateway_process p where p.status in ('alive', 'dead') order by p.oldest_open_id limit 1),
+     '00000000-0000-0000-0000-000000000000'::uuid)
+$$;
+`;
+
+/** What src/quota/warm-up/counter-seeds.ts does for Redis; for both the first row stands. */
+const SEEDS = `
+create function quota_seed_requests(p_requests jsonb) returns void language plpgsql ${INDEXES_ONLY} as $$
+declare
+  v_seed record;
+  v_now bigint;
+  v_start bigint;
+begin
+  for v_seed in
+    select distinct on (1, 2) (r ->> 'tenant_id')::uuid as tenant_id, c ->> 1 as counter,
+           (r ->> 'offset_ms')::bigint as offset_ms, (c ->> 4)::bigint as a, (c ->> 5)::bigint as b, (c ->> 6)::bigint as c
+      from jsonb_array_elements(p_requests) r cross join lateral jsonb_array_elements(r -> 'checks') c
+     where c ->> 0 = 'c' and c ->> 1 in ('day', 'month')
+       and not exists (
+         select from quota_counter q where q.tenant_id = (r ->> 'tenant_id')::uuid and q.counter = c ->> 1)
+     order by 1, 2
+  loop
+    v_now := floor(extract(epoch from clock_timestamp()) * 1000)::bigint + v_seed.offset_ms;
+    continue when v_now < v_seed.a or v_now >= v_seed.c;
+    v_start := case when v_now >= v_seed.b then v_seed.b else v_seed.a end;
+    insert into quota_counter (tenant_id, counter, window_start_ms, window_end_ms, used)
+    select v_seed.tenant_id, v_seed.counter, v_start, case when v_now >= v_seed.b then v_seed.c else v_seed.b end, count(*)
+      from billing_transaction b
+     where b.tenant_id = v_seed.tenant_id and b.type = 'charge' and b.status <> 'VOIDED'
+       and case v_seed.counter when 'day' then b.day_window_start else b.month_window_start end
+           = to_timestamp(v_start / 1000.0)
+       -- Ids carry the time, unmoved, of a process whose clock may be a quarter of an hour behind.
+       and b.trace_id >= rpad(lpad(to_hex(greatest(0, v_start - v_seed.offset_ms - 900000)), 12, '0'), 32, '0')::uuid
+    on conflict do nothing;
+  end loop;
+end $$;
+comment on function quota_seed_requests is
+  'Opens the tenant''s request quotas that have not counted yet: they look back to the start of their window, once. No '
+  'open charge counts in a quota that has no row, so none is counted twice.';
+`;
+
+const STATE = `
+create function quota_counters_now(p_tenants uuid[], p_slot_of jsonb)
+returns table (slot int, start_ms bigint, end_ms bigint, used bigint)
+language sql stable ${INDEXES_ONLY} as $$
+  with counted as (
+    select k.value::int as slot, c.window_start_ms as start_ms, c.window_end_ms as end_ms, c.used
+      from jsonb_each_text(p_slot_of) k
+      join quota_counter c on c.tenant_id = left(k.key, 36)::uuid and c.counter = substr(k.key, 38)
+    union all
+    select (p_slot_of ->> (o.tenant_id || ' ' || (s ->> 0)))::int, (s ->> 2)::bigint, (s ->> 3)::bigint,
+           case s ->> 1 when 'r' then 1 else o.hold_nano_usd end
+      from quota_open_rows(p_tenants) o cross join lateral jsonb_array_elements(o.scopes) s
+     where p_slot_of ? (o.tenant_id || ' ' || (s ->> 0)))
+  select distinct on (c.slot) c.slot, c.start_ms, max(c.end_ms), sum(c.used)::bigint
+    from counted c group by c.slot, c.start_ms order by c.slot, c.start_ms desc
+$$;
+comment on function quota_counters_now is
+  'The newest window of each counter named in p_slot_of ("tenant counter": slot) with its use: what committed charges '
+  'have, from quota_counter, and what open ones hold, from their rows.';
+`;
+
+/** Word for word the rules of quota_deduct.lua: calendar, from_first_use. */
+const WINDOW = `
+create function quota_window(p_check jsonb, p_now bigint, p_start bigint, p_end bigint, p_used bigint)
+returns bigint[] language plpgsql immutable as $$
+declare
+  v_a bigint := nullif(p_check ->> 4, '')::bigint;
+  v_b bigint := nullif(p_check ->> 5, '')::bigint;
+  v_c bigint := nullif(p_check ->> 6, '')::bigint;
+begin
+  case p_check ->> 0
+    when 'l' then return array[0, 0];
+    when 'f' then
+      -- A window in which everything was given back has not begun.
+      return case when p_used > 0 and p_now < p_end then array[p_start, p_end] else array[p_now, p_now + v_a] end;
+    else
+      if p_now < v_a or p_now >= v_c then return null; end if;
+      if p_now >= v_b then v_a := v_b; v_b := v_c; end if;
+      -- A calendar window never goes back: where the clock was set back, or the zone changed, the newest one goes on.
+      return case when p_start > v_a then array[p_start, p_end] else array[v_a, v_b] end;
+  end case;
+end $$;
+comment on function quota_window is
+  'Start and end of the window a use would count in now, given the newest one; null where the clock is in neither of the '
+  'windows that the caller sent.';
+`;
+
+/** One hold against the state so far; the caller writes down what it answers. */
+const DECIDE = `
+create type quota_use as (slot int, start_ms bigint, end_ms bigint, used bigint);
+create type quota_decision as (
+  status text, funding text, counted jsonb, uses quota_use[], place int, check_limit bigint, used bigint, resets_ms bigint
+);
+
+create function quota_decide(
+  p_request jsonb, p_now bigint, p_available bigint, p_open bigint, p_slot_of jsonb, p_state quota_use[]
+) returns quota_decision language plpgsql immutable as $$
+declare
+  v quota_decision;
+  v_check jsonb;
+  v_hold bigint := (p_request ->> 'hold_nano_usd')::bigint;
+  v_need bigint;
+  v_limit bigint;
+  v_s quota_use;
+  v_window bigint[];
+  v_place int := 0;
+begin
+  v.status := 'ADMITTED';
+  v.funding := p_request ->> 'funding';
+  v.counted := '[]';
+  v.uses := '{}';
+  for v_check in select c from jsonb_array_elements(p_request -> 'checks') c loop
+    v_place := v_place + 1;
+    v_need := case v_check ->> 2 when 'r' then 1 else v_hold end;
+    v_limit := (v_check ->> 3)::bigint;
+    if v_check ->> 0 = 'o' then
+      if p_open + 1 > v_limit and v.place is null then
+        v.place := v_place; v.check_limit := v_limit; v.used := p_open;
+      end if;
+      continue;
+    end if;
+    v_s := p_state[(p_slot_of ->> ((p_request ->> 'tenant_id') || ' ' || (v_check ->> 1)))::int];
+    v_window := quota_window(v_check, p_now, v_s.start_ms, v_s.end_ms, v_s.used);
+    if v_window is null then
+      v.status := 'CLOCK';
+      return v;
+    end if;
+    v_s := (v_s.slot, v_window[1], v_window[2], case when v_window[1] = v_s.start_ms then v_s.used else 0 end);
+    if v_s.used + v_need > v_limit then
+      if v_check ->> 0 <> 'a' and v.place is null then
+        v.place := v_place; v.check_limit := v_limit; v.used := v_s.used; v.resets_ms := nullif(v_s.end_ms, 0);
+      end if;
+      continue;
+    end if;
+    if v_check ->> 0 = 'a' then v.funding := 'allowance'; end if;
+    v_s.used := v_s.used + v_need;
+    v.uses := v.uses || v_s;
+    v.counted := v.counted
+      || jsonb_build_array(jsonb_build_array(v_check ->> 1, v_check ->> 2, v_s.start_ms, v_s.end_ms, v_s.used));
+  end loop;
+  -- A hold of nothing needs no cover, also where the tenant is in debt.
+  if v.funding = 'wallet' and v_hold > 0 and v_hold > p_available then
+    v.place := 0; v.check_limit := v_hold; v.used := p_available; v.resets_ms := null;
+  end if;
+  if v.place is not null then v.status := 'REFUSED'; end if;
+  return v;
+end $$;
+`;
