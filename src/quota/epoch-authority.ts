@@ -1,54 +1,34 @@
-import { Inject, Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
+import { Injectable, Logger, type OnApplicationShutdown, type OnModuleInit } from '@nestjs/common';
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Pool, PoolClient } from 'pg';
-import { CLOCK, type Clock } from '../kernel/clock';
+import type { PoolClient } from 'pg';
 import { Settings } from '../platform/config/settings';
 import { ChangeFeed } from '../platform/database/change-feed';
-import { PG_POOL } from '../platform/database/pg-pool';
-import { withTransaction } from '../platform/database/with-transaction';
 import { RedisConnection, type RedisServer, ServerRefused } from '../platform/redis/redis-connection';
+import { type Authority, AuthorityRow, type QuotaMode, type Reading } from './authority-row';
+import { EndingDebt, RAISE_TOGETHER_MS } from './ending-debt';
 import { ServerFollowers } from './server-followers';
 
-/** The row of quota_authority. The run_id changes only together with the epoch: an epoch has one server. */
-interface Authority {
-  readonly epoch: bigint;
-  /** The one Redis server whose projection counts; null until the first connection of all. */
-  readonly runId: string | null;
-  /** How it was reached by whoever made it current: for the log, it proves nothing. */
-  readonly address: string | null;
-}
-
-interface Reading extends Authority {
-  /** What was committed before this, by our monotonic clock, is seen by every rebuild of this epoch. */
-  readonly sinceMs: number;
-}
-
-/** Endings that could not be told wait this long for one another, so that one raise does for all. */
-const RAISE_TOGETHER_MS = 1_000;
 /** Between two attempts to read an epoch that was heard of. */
 const READ_AGAIN_MS = 200;
-/**
- * A raise waits for every PENDING row that is being inserted, and nobody begins to insert another one meanwhile. Statements
- * of a slow Postgres take longer than the hot path waits for a lock, and without the raise nothing is admitted at all.
- */
-const FENCE_WAIT = '2s';
+/** Stands for the ledger where a server's run_id says who takes our endings. */
+const LEDGER = 'the ledger';
 
 /**
- * Which projection of the ledger is current: an epoch, and the one Redis server that has it. Postgres stores both. The
- * epoch rises where a connection leads to another server process (a restart, a failover, a restored file) and where a
- * projection of it was lost. A hold of an older epoch can no longer get its PENDING row (the fence in billing_admit), and
- * every tenant is rebuilt on first use.
+ * What this process knows of who decides over quota: an epoch, and its one decider, a Redis server or Postgres itself.
+ * Postgres stores both (AuthorityRow). The epoch rises where a connection leads to another server process (a restart, a
+ * failover, a restored file), where a projection of it was lost, and where the decider changes. A hold of an older epoch
+ * can no longer get its PENDING row (the fence in billing_admit and quota_reserve), and every tenant is rebuilt on first
+ * use.
  *
- * Raising takes the fence exclusively; inserting PENDING rows takes it shared. So after a raise no row of an older epoch
- * appears any more, and a rebuild that reads afterwards sees all there will ever be.
- *
- * An epoch is learned only together with its server: who is connected to another one has been demoted, drops that
- * connection and reserves nothing, also where the epoch was raised by somebody with a different REDIS_URL. What it told the
- * old server since the raise the current one does not know: it owes one more raise, once a demotion.
+ * An epoch is learned only together with its decider. Who is connected to another server than the current one has been
+ * demoted, drops that connection and reserves nothing, also where the epoch was raised by somebody with a different
+ * REDIS_URL. While Postgres decides, every process keeps its connection checked and reserves nothing there. What was told
+ * to whoever decided before, after the raise that ended it, the current server may not know: see EndingDebt.
  *
  *   unknown ── claims: nobody has demoted this server before our eyes ──► current ── another one claims ──► demoted
  *   demoted ── reconnects to a server that is current, or new ──► current
  *   demoted ── claims: no living process leads to the current one ──► current
+ *   any ── somebody's Redis keeps failing: mode postgres ──► seen ── every living process has seen it for long ──► current
  *
  * While a living process leads to the current server a demoted one is not claimed again by a process that saw it demoted:
  * two gateways with two servers would take the authority from each other for ever.
@@ -60,28 +40,24 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   private known = 0n;
   /** The newest epoch heard or read of. */
   private heard = 0n;
+  private decidedBy: QuotaMode | undefined;
   private catchingUp: Promise<void> | undefined;
-  /** run_id of the server that was current when we last knew, and that takes our endings. */
+  /** run_id of the server that was current when we last knew, or LEDGER: who takes our endings. */
   private served: string | undefined;
-  /** When an ending was last answered by it. */
-  private lastToldMs: number | undefined;
   /** run_ids of servers that were demoted while we led to them. */
   private readonly demoted = new Set<string>();
   private raising: Promise<void> | undefined;
-  /** The epoch beyond which we must raise, because its server lacks endings that we told an older one. */
-  private owed: bigint | undefined;
-  private paying: Promise<void> | undefined;
   private timer: NodeJS.Timeout | undefined;
   private beating: Promise<void> | undefined;
   private readonly stopping = new AbortController();
 
   constructor(
-    @Inject(PG_POOL) private readonly pool: Pool,
+    private readonly row: AuthorityRow,
     private readonly feed: ChangeFeed,
     private readonly connection: RedisConnection,
     private readonly followers: ServerFollowers,
+    private readonly debt: EndingDebt,
     private readonly settings: Settings,
-    @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
   /** A raise by another process is heard at once; where the feed missed one, beats, scripts and the fence still tell. */
@@ -111,19 +87,34 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   }
 
   /**
-   * One more attempt at the raise that is owed, if any. False where it is still owed: the current server may hold what this
-   * process has ended, and only the sweeper can tell it then.
+   * A last look at who decides, and one more attempt at the raise that is owed, if any. False where it is still owed or
+   * that could not be seen: the current server may hold what this process has ended, and only the sweeper can tell it then.
    */
   async payOnTheWayOut(): Promise<boolean> {
     this.stopping.abort();
-    await this.paying;
-    await this.payOnce();
-    return this.owed === undefined;
+    const hasLooked =
+      !this.debt.hasTold ||
+      (await this.refresh().then(
+        () => true,
+        () => false,
+      ));
+    await this.debt.payNow((beyond) => this.raiseOwed(beyond));
+    return hasLooked && !this.debt.isOwing;
   }
 
-  /** The newest epoch of the server this process is connected to; 0 until the first server was checked. */
+  /** The newest epoch of the Redis server this process is connected to; 0 until the first server was checked. */
   get current(): bigint {
     return this.known;
+  }
+
+  /** Who decides in the newest epoch that is known; undefined until it was read for the first time. */
+  get mode(): QuotaMode | undefined {
+    return this.decidedBy;
+  }
+
+  /** The epoch in which Postgres decides; undefined where, as far as is known, it does not. */
+  get postgresEpoch(): bigint | undefined {
+    return this.decidedBy === 'postgres' ? this.heard : undefined;
   }
 
   /**
@@ -140,18 +131,18 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   }
 
   /**
-   * Accepts the server behind a new connection: it is the current one, or becomes it in a new epoch. Throws where it was
-   * demoted before our eyes and a living process leads to the current one.
+   * Accepts the server behind a new connection: it is the current one, or becomes it in a new epoch, or is only seen while
+   * Postgres decides. Throws where it was demoted before our eyes and a living process leads to the current one.
    */
   async checkServer(server: RedisServer): Promise<void> {
-    let authority = await this.read();
-    if (authority.runId !== server.runId) {
+    let authority = await this.row.read(this.heard, this.patience);
+    if (!isOf(authority, server)) {
       const isOld = this.demoted.has(server.runId) || this.served === server.runId;
       if (isOld && !(await this.followers.areGone(authority.runId))) throw this.turnAway(authority, server);
       authority = await this.claim(server, isOld);
-      if (authority.runId !== server.runId) throw this.turnAway(authority, server);
+      if (!isOf(authority, server)) throw this.turnAway(authority, server);
     }
-    await this.followers.follow(server.runId);
+    if (authority.mode === 'redis') await this.followers.follow(server.runId);
     if (!this.learn(authority, server)) throw new Error(`epoch ${authority.epoch} is over already`);
   }
 
@@ -160,9 +151,22 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
    * be trusted any more.
    */
   async raiseBeyond(lostEpoch: bigint, reason: string): Promise<void> {
-    const authority = await this.change(
+    const raised = (now: Authority): Authority => ({ ...now, epoch: lostEpoch + 1n });
+    const authority = await this.row.change(
       () => reason,
-      (now) => (now.epoch > lostEpoch ? now : { ...now, epoch: lostEpoch + 1n }),
+      (now) => (now.epoch > lostEpoch ? now : raised(now)),
+      this.patience,
+    );
+    this.learn(authority, this.connection.server);
+  }
+
+  /** From now on Postgres decides, for every process; nothing where it does already. Rejects where Postgres cannot say so. */
+  async switchToPostgres(reason: string): Promise<void> {
+    const authority = await this.row.change(
+      () => reason,
+      (now) =>
+        now.mode === 'postgres' ? now : { epoch: now.epoch + 1n, mode: 'postgres', runId: null, address: null },
+      this.patience,
     );
     this.learn(authority, this.connection.server);
   }
@@ -174,10 +178,11 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   raiseForEndings(): Promise<void> {
     this.raising ??= new Promise<void>((resolve) => setTimeout(resolve, RAISE_TOGETHER_MS)).then(async () => {
       this.raising = undefined;
-      if (!this.isDemoted) throw new Error('the current Redis server can be told');
-      await this.change(
+      if (!this.isDemoted) throw new Error('whoever decides can be told');
+      await this.row.change(
         () => 'charges ended where the current Redis server could not be told',
         (now) => ({ ...now, epoch: now.epoch + 1n }),
+        this.patience,
       );
     });
     return this.raising;
@@ -188,24 +193,39 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
    * again. Where it turns out later that it was not at this moment, a raise is owed.
    */
   recordTold(server: RedisServer | undefined): boolean {
-    if (server === undefined || server.runId !== this.served) return false;
-    this.lastToldMs = this.clock.monotonicMs();
-    return true;
+    return server !== undefined && this.recordTaken(server.runId);
   }
 
-  /** Reads epoch and server again: another process may have changed them. Answers the epoch that `current` has then. */
+  /** The same for an ending that nobody was told because Postgres decides. */
+  recordInLedger(): boolean {
+    return this.recordTaken(LEDGER);
+  }
+
+  /** Reads epoch and decider again: another process may have changed them. Answers the epoch that `current` has then. */
   async refresh(): Promise<bigint> {
-    this.learn(await this.read(), this.connection.server);
+    this.learn(await this.row.read(this.heard, this.patience), this.connection.server);
     return this.known;
+  }
+
+  /** Whoever leaves tries once, and does not keep the way out waiting. */
+  private get patience(): { readonly attempts?: number } {
+    return this.stopping.signal.aborted ? { attempts: 1 } : {};
+  }
+
+  private recordTaken(by: string): boolean {
+    if (by !== this.served) return false;
+    this.debt.taken();
+    return true;
   }
 
   private hear(epoch: bigint): void {
     if (epoch <= this.heard) return;
     this.heard = epoch;
+    this.decidedBy = undefined;
     this.catchUp(0);
   }
 
-  /** Until it knows: the current server cannot be told, nor a demoted one left, before that. */
+  /** Until it knows: the current decider cannot be told, nor a demoted server left, before that. */
   private catchUp(afterMs: number): void {
     const wait = afterMs === 0 ? Promise.resolve() : pause(afterMs, undefined, { signal: this.stopping.signal });
     const attempt = wait.then(() => this.refresh()).then(() => undefined);
@@ -222,11 +242,12 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
     );
   }
 
-  /** Tells the others that a living process leads to the current server, and finds out whether it still is. */
+  /** Tells the others which server a living process leads to, or sees, and finds out who decides now. */
   private async beat(): Promise<void> {
     try {
-      const { server } = this.connection;
-      if (server !== undefined && server.runId === this.served) await this.followers.follow(server.runId);
+      if (this.decidedBy === 'postgres') await this.lookForRedis(this.heard);
+      else if (this.connection.isNone) await this.switchToPostgres('a process has no Redis (REDIS_URL=none)');
+      else await this.followServed();
       await this.followers.forgetDead();
       await this.refresh();
     } catch (error) {
@@ -234,16 +255,36 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
     }
   }
 
+  private async followServed(): Promise<void> {
+    const { server } = this.connection;
+    if (server !== undefined && server.runId === this.served) await this.followers.follow(server.runId);
+  }
+
+  /** Hands back to Redis once every living process has seen the same server for long enough. */
+  private async lookForRedis(epoch: bigint): Promise<void> {
+    const server = await this.followers.look(this.connection, epoch);
+    if (server === undefined || !(await this.followers.allSee(server.runId))) return;
+    const authority = await this.row.change(
+      () => `every living process has seen Redis ${server.address} for ${this.settings.quotaHandBackMs} ms`,
+      async (now, client) => {
+        if (now.mode === 'redis' || !(await this.followers.allSee(server.runId, client))) return now;
+        return { epoch: now.epoch + 1n, mode: 'redis', runId: server.runId, address: server.address };
+      },
+    );
+    this.learn(authority, this.connection.server);
+  }
+
   /** A server that was demoted is current again only where, in the same transaction, nobody leads to the current one. */
   private claim(server: RedisServer, wasDemoted: boolean): Promise<Reading> {
-    return this.change(
+    return this.row.change(
       (now) => `Redis ${server.address} is another server process than the current one at ${now.address ?? 'none'}`,
-      async (now, client) => {
-        if (now.runId === server.runId) return now;
+      async (now: Authority, client: PoolClient) => {
+        if (isOf(now, server)) return now;
         if (wasDemoted && !(await this.followers.areGone(now.runId, client))) return now;
         await this.followers.follow(server.runId, client);
-        return { epoch: now.epoch + 1n, runId: server.runId, address: server.address };
+        return { epoch: now.epoch + 1n, mode: 'redis', runId: server.runId, address: server.address };
       },
+      this.patience,
     );
   }
 
@@ -253,53 +294,17 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   }
 
   /**
-   * A Postgres that does not know an epoch we know of has lost it (a restored backup, a failover to a replica that was
-   * behind): what Redis has of that epoch, and of the ones before, must not be taken for what Postgres calls so next.
-   */
-  private async read(): Promise<Reading> {
-    const { heard } = this;
-    const startedMs = this.clock.monotonicMs();
-    const { agoMs, ...authority } = await readAuthority(this.pool);
-    if (authority.epoch >= heard) return { ...authority, sinceMs: startedMs - agoMs };
-    return this.change(
-      () => `epoch ${heard} was current and Postgres has lost it`,
-      (now) => (now.epoch >= heard ? now : { ...now, epoch: heard + 1n }),
-    );
-  }
-
-  /** One writer at a time, and none while a PENDING row is being inserted; what stands already changes nothing. */
-  private async change(
-    reasonOf: (before: Authority) => string,
-    decide: (now: Authority, client: PoolClient) => Authority | Promise<Authority>,
-  ): Promise<Reading> {
-    const isLastWord = this.stopping.signal.aborted;
-    return withTransaction(
-      this.pool,
-      async (client) => {
-        await client.query(`set local lock_timeout = '${FENCE_WAIT}'`);
-        await client.query(`select pg_advisory_xact_lock(quota_fence())`);
-        const startedMs = this.clock.monotonicMs();
-        const { agoMs, ...before } = await readAuthority(client);
-        const after = await decide(before, client);
-        if (after === before) return { ...before, sinceMs: startedMs - agoMs };
-        await client.query(
-          `update quota_authority set epoch = $1, run_id = $2, address = $3, changed_at = clock_timestamp()`,
-          [after.epoch.toString(), after.runId, after.address],
-        );
-        this.logger.warn(`epoch ${before.epoch} → ${after.epoch}: ${reasonOf(before)}`);
-        return { ...after, sinceMs: startedMs };
-      },
-      isLastWord ? { attempts: 1 } : {},
-    );
-  }
-
-  /**
    * @param ours the server that this process is connected to, or about to accept
    * @returns false where the read was overtaken by a newer epoch and says nothing about now
    */
   private learn(authority: Reading, ours: RedisServer | undefined): boolean {
     if (authority.epoch < this.heard) return false;
     this.heard = authority.epoch;
+    this.decidedBy = authority.mode;
+    if (authority.mode === 'postgres') {
+      this.obeyPostgres();
+      return true;
+    }
     if (this.served !== undefined && this.served !== authority.runId) this.abandon(this.served, authority);
     if (ours === undefined) return true;
     if (ours.runId === authority.runId) {
@@ -314,54 +319,35 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   }
 
   /**
-   * The server that took our endings was demoted. One that still answers may have taken some after the current one was
-   * rebuilt; of one that is gone those count that it answered after the raise.
+   * The ledger lacks nothing, and whatever server comes after it is rebuilt from it. When an ending was last taken stays
+   * known: this reading may be older than the next change of the decider.
+   */
+  private obeyPostgres(): void {
+    this.served = LEDGER;
+    this.demoted.clear();
+    this.debt.forgive();
+  }
+
+  /**
+   * Whoever took our endings does no longer decide. A server that still answers may have taken some after the current one
+   * was rebuilt; of one that is gone, and of the ledger, those count that came after the raise.
    */
   private abandon(served: string, authority: Reading): void {
-    const sinceMs = this.connection.server?.runId === served ? -Infinity : authority.sinceMs;
-    if (this.lastToldMs !== undefined && this.lastToldMs >= sinceMs) {
-      this.owed = authority.epoch;
-      this.paying ??= this.pay().finally(() => (this.paying = undefined));
-    }
+    const stillAnswers = this.connection.server?.runId === served;
+    this.debt.leave(authority.epoch, stillAnswers ? -Infinity : authority.sinceMs);
+    this.debt.payForward((beyond) => this.raiseOwed(beyond), this.stopping.signal);
     this.served = undefined;
-    this.lastToldMs = undefined;
-    this.demoted.add(served);
+    if (served !== LEDGER) this.demoted.add(served);
   }
 
-  private async pay(): Promise<void> {
-    while (this.owed !== undefined) {
-      await pause(RAISE_TOGETHER_MS, undefined, { signal: this.stopping.signal }).catch(() => undefined);
-      if (this.stopping.signal.aborted) return;
-      await this.payOnce();
-    }
-  }
-
-  /** A raise by anybody else since does as well: everything owed was committed before it. Never rejects. */
-  private async payOnce(): Promise<void> {
-    const { owed } = this;
-    if (owed === undefined) return;
-    try {
-      await this.raiseBeyond(owed, 'a server that was demoted has taken endings that the current one lacks');
-      if (this.owed === owed) this.owed = undefined;
-    } catch (error) {
-      this.logger.warn(`the current Redis server lacks endings, and the epoch was not raised: ${String(error)}`);
-    }
+  private raiseOwed(beyond: bigint): Promise<void> {
+    return this.raiseBeyond(beyond, 'charges ended of which the current Redis server was not told');
   }
 }
 
-async function readAuthority(database: Pool | PoolClient): Promise<Authority & { readonly agoMs: number }> {
-  const { rows } = await database.query<{
-    epoch: string;
-    run_id: string | null;
-    address: string | null;
-    ago_ms: string;
-  }>(
-    `select epoch, run_id, address, extract(epoch from clock_timestamp() - changed_at) * 1000 as ago_ms
-       from quota_authority`,
-  );
-  const [row] = rows;
-  if (!row) throw new Error('quota_authority has no row: the migrations have not run');
-  return { epoch: BigInt(row.epoch), runId: row.run_id, address: row.address, agoMs: Number(row.ago_ms) };
+/** Whether the server may be connected to: it is the current one, or none is. */
+function isOf(authority: Authority, server: RedisServer): boolean {
+  return authority.mode === 'postgres' || authority.runId === server.runId;
 }
 
 function demotion(server: RedisServer, { epoch, address }: Authority): ServerRefused {

@@ -4,6 +4,7 @@ import { CLOCK, type Clock } from '../kernel/clock';
 import { Settings } from '../platform/config/settings';
 import { PG_POOL } from '../platform/database/pg-pool';
 import { ProcessIdentity } from '../platform/process/process-identity';
+import { RedisConnection, type RedisServer } from '../platform/redis/redis-connection';
 
 /** What was last seen of the followers of one server: their beats, and since when these have stood still. */
 interface Look {
@@ -13,15 +14,24 @@ interface Look {
   readonly atMs: number;
 }
 
+/** Since when a connection answers without a break, in the epoch in which it was looked at. */
+interface Sight {
+  readonly server: RedisServer;
+  readonly epoch: bigint;
+  readonly sinceMs: number;
+}
+
 /**
  * Which living processes lead to which Redis server: a row of quota_follower a process, written when a server is accepted
- * and with each beat on it, gone when the process ends. A process follows as long as its beat moves and nobody has
+ * and with each beat on it, gone when the process ends. While Postgres decides it says which server the process sees, and
+ * for how long of this epoch. A process follows as long as its beat moves and nobody has
  * declared it dead. A beat stands still only under our own eyes, by our own clock: looks that are far apart, as after an
  * outage of Postgres, are not one watch, because what kept us from looking may have kept others from beating.
  */
 @Injectable()
 export class ServerFollowers {
   private lastLook: Look | undefined;
+  private sight: Sight | undefined;
 
   constructor(
     @Inject(PG_POOL) private readonly pool: Pool,
@@ -34,9 +44,49 @@ export class ServerFollowers {
   async follow(runId: string, database: Pool | PoolClient = this.pool): Promise<void> {
     await database.query(
       `insert into quota_follower (process_id, run_id) values ($1, $2)
-         on conflict (process_id) do update set run_id = $2, beat = quota_follower.beat + 1`,
+         on conflict (process_id) do update set run_id = $2, beat = quota_follower.beat + 1, epoch = 0, seen_ms = 0`,
       [this.process.id, runId],
     );
+  }
+
+  /**
+   * One beat of an epoch in which Postgres decides: asks the connected server for a sign of life and records since when it
+   * has given one. Answers it; undefined where there is none to be seen.
+   */
+  async look(connection: RedisConnection, epoch: bigint): Promise<RedisServer | undefined> {
+    const { server } = connection;
+    const answers =
+      server !== undefined &&
+      (await connection.ping().then(
+        () => true,
+        () => false,
+      ));
+    // Each connection that is checked has a server object of its own: a break shows although the server is the same.
+    if (!answers || connection.server !== server) {
+      this.sight = undefined;
+      await this.leave();
+      return undefined;
+    }
+    const nowMs = this.clock.monotonicMs();
+    if (this.sight?.server !== server || this.sight.epoch !== epoch) this.sight = { server, epoch, sinceMs: nowMs };
+    await this.pool.query(
+      `insert into quota_follower (process_id, run_id, epoch, seen_ms) values ($1, $2, $3, $4)
+         on conflict (process_id) do update set run_id = $2, beat = quota_follower.beat + 1, epoch = $3, seen_ms = $4`,
+      [this.process.id, server.runId, epoch.toString(), Math.floor(nowMs - this.sight.sinceMs)],
+    );
+    return server;
+  }
+
+  /** Whether every living process has seen that very server for long enough, in the epoch that is current. */
+  async allSee(runId: string, database: Pool | PoolClient = this.pool): Promise<boolean> {
+    const { rows } = await database.query<{ all_see: boolean }>(
+      `select not exists (
+         select from gateway_process p left join quota_follower f on f.process_id = p.id
+          where p.status = 'alive' and (f.run_id is distinct from $1 or f.seen_ms < $2
+             or f.epoch <> (select epoch from quota_authority))) as all_see`,
+      [runId, this.settings.quotaHandBackMs],
+    );
+    return rows[0]?.all_see ?? false;
   }
 
   async leave(): Promise<void> {

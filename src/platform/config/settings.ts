@@ -42,7 +42,8 @@ export class Settings {
   @Min(100)
   databaseStatementMs = 10_000;
 
-  /** The launcher sets it to the embedded Redis where the user gave none. */
+  /** The launcher sets it to the embedded Redis where the user gave none. `none`: Postgres decides over quota. */
+  @ValidateIf((settings: Settings) => settings.redisUrl !== 'none')
   @IsConnectionUrl('redis', 'rediss')
   redisUrl!: string;
 
@@ -133,6 +134,24 @@ export class Settings {
   @Transform(toBoolean)
   @IsBoolean()
   billingBlockOnInsufficient = true;
+
+  /** So many failures in a row, of Redis or of the ledger, and it is not asked for BILLING_CIRCUIT_OPEN_MS. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  billingCircuitFailures = 5;
+
+  /** After this one call may try again whether it answers. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(10)
+  billingCircuitOpenMs = 30_000;
+
+  /** Postgres decides over quota until every living process has seen the same Redis server for this long. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  quotaHandBackMs = 30_000;
 
   /** SIGTERM: readiness fails for this long before new connections are refused. */
   @Type(() => Number)

@@ -29,6 +29,9 @@ const NAMES = [
   'tollgate_writer_queue_depth',
   'tollgate_request_log_dropped_total',
   'tollgate_answers_before_settle_total',
+  'tollgate_quota_mode',
+  'tollgate_circuit_level',
+  'tollgate_rates_in_process_total',
   'tollgate_invariant_violations',
 ];
 

@@ -110,6 +110,19 @@ export class Metrics {
     this.named('tollgate_writer_queue_depth', 'Entries waiting in a bounded queue.'),
     'queue',
   );
+  readonly quotaMode = gauge(
+    this.named('tollgate_quota_mode', 'Who decides over quota, as far as this process knows: 0 Redis, 1 Postgres.'),
+  );
+  readonly circuitLevel = new GaugeFamily(
+    this.named('tollgate_circuit_level', 'Circuit around a store: 0 closed, 1 half-open, 2 open.'),
+    'store',
+  );
+  readonly ratesInProcess = counter(
+    this.named(
+      'tollgate_rates_in_process_total',
+      'Calls whose limits a minute this process judged alone, because Redis was not there.',
+    ),
+  );
   readonly invariantViolations = gauge(
     this.named('tollgate_invariant_violations', 'Violations that the last check of the invariants found.'),
   );

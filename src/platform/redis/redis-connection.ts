@@ -34,10 +34,13 @@ const COMMAND_TIMEOUT_MS = 1_000;
  */
 export const BEGINS_WITHIN_MS = 900;
 const MAX_RECONNECT_DELAY_MS = 500;
+/** For a client that is never connected. */
+const NOWHERE = 'redis://127.0.0.1:0';
 /** How long a dropped connection may say goodbye before it is torn. */
 const DISCONNECT_TIMEOUT_MS = 100;
 const AWAY = 'Redis is away';
 const UNCHECKED = 'the Redis server could not be checked';
+const NONE = 'there is no Redis (REDIS_URL=none)';
 
 /**
  * The one connection to Redis. Commands fail at once while it is down: nothing is queued offline and nothing is resent
@@ -50,6 +53,8 @@ const UNCHECKED = 'the Redis server could not be checked';
 @Injectable()
 export class RedisConnection implements OnApplicationShutdown {
   readonly client: Redis;
+  /** REDIS_URL=none: there is no server, and there never will be one in the life of this process. */
+  readonly isNone: boolean;
   private readonly logger = new Logger(RedisConnection.name);
   private readonly checks: ConnectionCheck[] = [];
   /** Moves with every connection that ends, so that what was found out about one is never believed of the next. */
@@ -60,7 +65,8 @@ export class RedisConnection implements OnApplicationShutdown {
   private trouble: string | undefined;
 
   constructor(settings: Settings) {
-    this.client = new Redis(settings.redisUrl, {
+    this.isNone = settings.redisUrl === 'none';
+    this.client = new Redis(this.isNone ? NOWHERE : settings.redisUrl, {
       lazyConnect: true,
       enableOfflineQueue: false,
       autoResendUnfulfilledCommands: false,
@@ -93,11 +99,12 @@ export class RedisConnection implements OnApplicationShutdown {
 
   /** Why no commands may be sent, without addresses and secrets; undefined while they may. */
   get whyNotReady(): string | undefined {
-    return this.isReady ? undefined : (this.trouble ?? AWAY);
+    return this.isReady ? undefined : (this.trouble ?? (this.isNone ? NONE : AWAY));
   }
 
   /** Registers a check and opens the connection with the first one. Resolves when the first attempt has been made. */
   async open(check: ConnectionCheck): Promise<void> {
+    if (this.isNone) return;
     this.checks.push(check);
     if (this.client.status === 'wait') await this.client.connect().catch(() => undefined);
     await this.check(this.generation);

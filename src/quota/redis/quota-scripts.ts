@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { RedisConnection, type RedisServer } from '../../platform/redis/redis-connection';
 import { ScriptRegistry, type ScriptReply } from '../../platform/redis/script-registry';
 import { holdsKey, quotaKey, tenantsOfProcessKey } from '../quota-keys';
-import { QuotaUnavailableError } from '../quota-store.port';
+import { RedisAwayError } from './redis-away.error';
 
 const SCRIPTS = [
   'quota_deduct',
@@ -13,7 +13,7 @@ const SCRIPTS = [
   'quota_learn',
 ] as const;
 
-/** The scripts on a tenant's projection. Everything rejects with QuotaUnavailableError where Redis does not answer. */
+/** The scripts on a tenant's projection. Everything rejects with RedisAwayError where Redis does not answer. */
 @Injectable()
 export class QuotaScripts {
   constructor(
@@ -33,7 +33,7 @@ export class QuotaScripts {
   run(script: 'quota_end', tenantId: string, args: readonly string[]): Promise<number>;
   run(script: string, tenantId: string, args: readonly string[]): Promise<ScriptReply> {
     const { whyNotReady } = this.connection;
-    if (whyNotReady !== undefined) return Promise.reject(new QuotaUnavailableError(whyNotReady));
+    if (whyNotReady !== undefined) return Promise.reject(new RedisAwayError(whyNotReady));
     return this.scripts
       .bind(script)(2, quotaKey(tenantId), holdsKey(tenantId), ...args)
       .catch(script === 'quota_end' ? unanswered : unansweredReserve);
@@ -42,15 +42,15 @@ export class QuotaScripts {
   /** Names the tenant in the set of the process: where the sweeper looks when that process died. */
   async announce(processId: string, tenantId: string): Promise<void> {
     const { whyNotReady } = this.connection;
-    if (whyNotReady !== undefined) throw new QuotaUnavailableError(whyNotReady);
+    if (whyNotReady !== undefined) throw new RedisAwayError(whyNotReady);
     await this.connection.client.sadd(tenantsOfProcessKey(processId), tenantId).catch(unanswered);
   }
 }
 
 function unanswered(cause: unknown): never {
-  throw new QuotaUnavailableError('Redis did not answer', { cause });
+  throw new RedisAwayError('Redis did not answer', { cause });
 }
 
 function unansweredReserve(cause: unknown): never {
-  throw new QuotaUnavailableError('Redis did not answer', { cause, mayHold: true });
+  throw new RedisAwayError('Redis did not answer', { cause, mayHold: true });
 }

@@ -1,0 +1,189 @@
+import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
+import type { Pool } from 'pg';
+import { CLOCK, type Clock } from '../kernel/clock';
+import { Settings } from '../platform/config/settings';
+import { DATABASE_ACCESS, type DatabaseAccess } from '../platform/database/pg-connection';
+import { createPgPool } from '../platform/database/pg-pool';
+import { ProcessIdentity } from '../platform/process/process-identity';
+import { EpochAuthority } from './epoch-authority';
+import { NotTheAuthorityError } from './not-the-authority.error';
+import { admittedHold, type RefusedReply, refusalOf } from './postgres/reserve-answer';
+import { ReserveLane } from './postgres/reserve-lane';
+import { type ReserveReply, type ReserveRow, reserveRow } from './postgres/reserve-row';
+import {
+  type ExtendOutcome,
+  type HoldExtension,
+  type HoldRequest,
+  QuotaUnavailableError,
+  type QuotaStore,
+  type ReserveOutcome,
+} from './quota-store.port';
+import type { ScopeSpec } from './scopes/scope';
+import { ScopePlans } from './scopes/scope-plans';
+import { subscriptionRefusal } from './scopes/scope-refusal';
+
+/** Rounds of epoch change or clock correction one reservation may need before it is given up. */
+const MAX_ROUNDS = 4;
+const CONNECTIONS = 2;
+const SIDE_CONNECTIONS = 3;
+/** After this a tenant whose rows somebody has locked leaves the batch: the others do not wait for it. */
+const LOCK_MS = 250;
+/** A side lane waits as long as its callers do. */
+const SIDE_LOCK_MS = 1_000;
+const STATEMENT_MS = 2_000;
+
+type ExtendReply = RefusedReply & { readonly status: 'EXTENDED' | 'REFUSED' | 'GONE' | 'FENCED' };
+
+/**
+ * The quota authority while there is no Redis: quota_reserve decides from the ledger and writes the PENDING row in the
+ * same transaction, so that a hold is durable when it is answered and its ending has nobody to be told to. Rolling limits
+ * (RPM, TPM) are none of its business: see RatesInProcess.
+ */
+@Injectable()
+export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
+  private readonly pool: Pool;
+  private readonly sidePool: Pool;
+  private readonly lane: ReserveLane;
+  private readonly plansWithoutRates = new WeakMap<readonly ScopeSpec[], readonly ScopeSpec[]>();
+
+  constructor(
+    @Inject(DATABASE_ACCESS) access: DatabaseAccess,
+    private readonly epochs: EpochAuthority,
+    private readonly process: ProcessIdentity,
+    private readonly plans: ScopePlans,
+    settings: Settings,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {
+    const limits = { applicationName: 'tollgate-quota', statementMs: STATEMENT_MS };
+    this.pool = createPgPool(access, CONNECTIONS, { ...limits, lockMs: LOCK_MS });
+    this.sidePool = createPgPool(access, SIDE_CONNECTIONS, { ...limits, lockMs: SIDE_LOCK_MS });
+    this.lane = new ReserveLane({
+      patienceMs: settings.billingWaitMs,
+      send: (rows, isAside) => this.send(rows, isAside),
+    });
+  }
+
+  reserve(request: HoldRequest): Promise<ReserveOutcome> {
+    return this.ask(request, false);
+  }
+
+  quote(request: HoldRequest): Promise<ReserveOutcome> {
+    return this.ask(request, true);
+  }
+
+  async extend(extension: HoldExtension): Promise<ExtendOutcome> {
+    const { limits, holdId, amount } = extension;
+    const limited = this.plans.of(extension).filter(({ measure }) => measure === 'usd');
+    const [reply] = await this.query<ExtendReply>(`select * from quota_extend($1)`, {
+      id: holdId,
+      tenant_id: limits.tenantId,
+      epoch: this.epoch().toString(),
+      hold_nano_usd: amount.toString(),
+      credit_limit_nano_usd: limits.creditLimit.toString(),
+      limits: limited.map((spec) => [spec.counter, spec.limit.toString()]),
+    });
+    switch (reply?.status) {
+      case 'EXTENDED':
+        return { extended: true };
+      case 'REFUSED':
+        return { extended: false, refusal: refusalOf(amount, limited, reply) };
+      case 'GONE':
+        return { extended: false, refusal: 'gone' };
+      case 'FENCED':
+        throw new NotTheAuthorityError();
+      case undefined:
+        throw new Error('quota_extend answered nothing');
+    }
+  }
+
+  /** The ledger, which decides, has it already. */
+  settle(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  /**
+   * An ended charge has left nothing to be given back. A hold that nobody uses is voided here, whether its row stands or
+   * is still on its way.
+   */
+  async release(tenantId: string, holdIds: readonly string[]): Promise<void> {
+    await this.query(`select quota_abandon($1)`, {
+      tenant_id: tenantId,
+      process_id: this.process.id,
+      ids: holdIds,
+    });
+  }
+
+  async onApplicationShutdown(): Promise<void> {
+    await Promise.all([this.pool.end(), this.sidePool.end()]);
+  }
+
+  private async ask(request: HoldRequest, isDry: boolean): Promise<ReserveOutcome> {
+    let nowMs = this.clock.nowMs();
+    const invalid = subscriptionRefusal(request.limits, nowMs);
+    if (invalid) return { admitted: false, refusal: invalid };
+    const plan = this.planOf(request);
+    for (let round = 0; round < MAX_ROUNDS; round += 1) {
+      const epoch = this.epoch();
+      const attempt = { epoch, processId: this.process.id, nowMs, offsetMs: this.clock.offsetMs, isDry };
+      const reply = await this.lane.reserve(reserveRow(request, plan, this.plans, attempt));
+      switch (reply.status) {
+        case 'ADMITTED':
+          return { admitted: true, hold: admittedHold(request, epoch, reply, this.plans.windows) };
+        case 'REFUSED':
+          return { admitted: false, refusal: refusalOf(request.amount, plan, reply) };
+        case 'CLOCK':
+          nowMs = Number(reply.now_ms);
+          break;
+        case 'FENCED':
+          await this.refresh();
+          break;
+        case 'DEAD':
+          throw new QuotaUnavailableError('this process was declared dead');
+        case 'ENDED':
+          throw new QuotaUnavailableError('the hold has ended already');
+      }
+    }
+    throw new QuotaUnavailableError('the reservation met no settled epoch');
+  }
+
+  /** The epoch in which Postgres decides, as far as this process knows. */
+  private epoch(): bigint {
+    const { postgresEpoch } = this.epochs;
+    if (postgresEpoch === undefined) throw new NotTheAuthorityError();
+    return postgresEpoch;
+  }
+
+  private refresh(): Promise<unknown> {
+    return this.epochs.refresh().catch((error: unknown) => {
+      throw new QuotaUnavailableError('the epoch could not be read', { cause: error });
+    });
+  }
+
+  private planOf(request: HoldRequest): readonly ScopeSpec[] {
+    const whole = this.plans.of(request);
+    let plan = this.plansWithoutRates.get(whole);
+    if (!plan) {
+      plan = whole.filter(({ window }) => window.kind !== 'rolling');
+      this.plansWithoutRates.set(whole, plan);
+    }
+    return plan;
+  }
+
+  private async send(rows: readonly ReserveRow[], isAside: boolean): Promise<readonly ReserveReply[]> {
+    const pool = isAside ? this.sidePool : this.pool;
+    const { rows: replies } = await pool.query<ReserveReply>({
+      name: 'quota_reserve',
+      text: 'select * from quota_reserve($1::json)',
+      values: [JSON.stringify(rows)],
+    });
+    return replies;
+  }
+
+  private async query<R extends object>(text: string, row: object): Promise<R[]> {
+    try {
+      return (await this.sidePool.query<R>(text, [JSON.stringify(row)])).rows;
+    } catch (error) {
+      throw new QuotaUnavailableError('Postgres did not answer', { cause: error, mayHold: true });
+    }
+  }
+}

@@ -1,0 +1,81 @@
+import type { HoldRequest, PendingRow } from '../quota-store.port';
+import type { ScopeSpec } from '../scopes/scope';
+import type { ScopePlans } from '../scopes/scope-plans';
+import type { ScopeArgs } from '../scopes/scope-args';
+
+/** Above this a hold exceeds whatever any tenant can have: the database is asked for no more than it can count. */
+const MOST_ASKED_NANO_USD = 10n ** 18n;
+
+/** One row of quota_reserve; see migrations/1763800210000-reserve-in-postgres.ts. */
+export interface ReserveRow extends PendingRow {
+  readonly id: string;
+  readonly tenant_id: string;
+  readonly epoch: string;
+  readonly process_id: string;
+  readonly hold_nano_usd: string;
+  readonly credit_limit_nano_usd: string;
+  readonly funding: 'wallet' | 'subscription';
+  readonly checks: readonly ScopeArgs[];
+  readonly days: readonly [start: string, end: string, nextEnd: string];
+  readonly months: readonly [start: string, end: string, nextEnd: string];
+  readonly offset_ms: number;
+  readonly is_dry: boolean;
+}
+
+/** What quota_reserve answers of one row: whole numbers as text, counted with the use after it as a fifth part. */
+export interface ReserveReply {
+  readonly id: string;
+  readonly status: 'ADMITTED' | 'REFUSED' | 'CLOCK' | 'FENCED' | 'DEAD' | 'ENDED';
+  readonly now_ms: string;
+  readonly hold_nano_usd: string;
+  readonly balance_before_nano_usd: string | null;
+  readonly funding: string | null;
+  readonly counted: readonly CountedWindow[] | null;
+  readonly place: number | null;
+  readonly check_limit: string | null;
+  readonly used: string | null;
+  readonly resets_ms: string | null;
+}
+
+/** A row that stood already has no use: that of its admission is history. */
+export type CountedWindow = readonly [
+  counter: string,
+  measure: 'r' | 'u',
+  startMs: number,
+  endMs: number,
+  used?: number,
+];
+
+export interface ReserveAttempt {
+  readonly epoch: bigint;
+  readonly processId: string;
+  /** Around which instant calendar windows are sent; the database picks by its own clock. */
+  readonly nowMs: number;
+  readonly offsetMs: number;
+  readonly isDry: boolean;
+}
+
+/** @param plan the request's scopes without rolling ones, in the order of the places that refuse */
+export function reserveRow(
+  request: HoldRequest,
+  plan: readonly ScopeSpec[],
+  plans: ScopePlans,
+  { epoch, processId, nowMs, offsetMs, isDry }: ReserveAttempt,
+): ReserveRow {
+  const { limits, amount } = request;
+  return {
+    ...request.pending,
+    id: request.holdId,
+    tenant_id: limits.tenantId,
+    epoch: epoch.toString(),
+    process_id: processId,
+    hold_nano_usd: (amount < MOST_ASKED_NANO_USD ? amount : MOST_ASKED_NANO_USD).toString(),
+    credit_limit_nano_usd: limits.creditLimit.toString(),
+    funding: limits.subscription === null ? 'wallet' : 'subscription',
+    checks: plans.args(plan, nowMs),
+    days: plans.windows.around(nowMs, limits.timezone, 'day').argv,
+    months: plans.windows.around(nowMs, limits.timezone, 'month').argv,
+    offset_ms: offsetMs,
+    is_dry: isDry,
+  };
+}

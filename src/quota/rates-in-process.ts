@@ -1,0 +1,140 @@
+import { Inject, Injectable } from '@nestjs/common';
+import { LRUCache } from 'lru-cache';
+import type { Refusal } from '../kernel/errors';
+import { CLOCK, type Clock } from '../kernel/clock';
+import type { EndedHold, HoldRequest } from './quota-store.port';
+import type { CountedScope, ScopeSpec } from './scopes/scope';
+import { scopeRefusal } from './scopes/scope-refusal';
+
+const SECONDS = 60;
+/** Beyond these the ones not used for longest begin anew: limits that fail open may forget, memory may not grow. */
+const MAX_COUNTERS = 10_000;
+const MAX_HOLDS = 50_000;
+
+/** The last 60 seconds: what second s (s mod 60) has, up to the newest one that was written. */
+interface Rate {
+  readonly counts: Float64Array;
+  newest: number;
+}
+
+interface Taken {
+  readonly key: string;
+  readonly spec: ScopeSpec;
+  readonly second: number;
+  readonly count: number;
+}
+
+/**
+ * RPM and TPM while there is no Redis to share them: each process limits what it admits itself, with the same refusals.
+ * It fails open: nothing is known of other processes, nor of what was counted before.
+ */
+@Injectable()
+export class RatesInProcess {
+  private readonly rates = new LRUCache<string, Rate>({ max: MAX_COUNTERS });
+  private readonly holds = new LRUCache<string, readonly Taken[]>({ max: MAX_HOLDS });
+
+  constructor(@Inject(CLOCK) private readonly clock: Clock) {}
+
+  /** The refusal of the first limit that the call would exceed; counts nothing. */
+  check(request: HoldRequest, plan: readonly ScopeSpec[]): Refusal | undefined {
+    const second = this.second();
+    for (const taken of this.wanted(request, plan, second)) {
+      const { spec, key, count } = taken;
+      const rate = this.rateOf(key, second);
+      const used = sumOf(rate);
+      if (BigInt(used + count) <= spec.limit) continue;
+      const resetsMs = fitsAtMs(rate, used, count, Number(spec.limit));
+      return scopeRefusal(spec, { limit: spec.limit.toString(), used: used.toString(), resetsMs });
+    }
+    return undefined;
+  }
+
+  /** Counts the call in all its limits, or answers the refusal and counts nothing. Twice counts once. */
+  take(request: HoldRequest, plan: readonly ScopeSpec[]): Refusal | readonly CountedScope[] {
+    const refusal = this.holds.has(request.holdId) ? undefined : this.check(request, plan);
+    if (refusal) return refusal;
+    let takens = this.holds.get(request.holdId);
+    if (!takens) {
+      takens = this.wanted(request, plan, this.second());
+      for (const taken of takens) this.add(taken, taken.count);
+      if (takens.length > 0) this.holds.set(request.holdId, takens);
+    }
+    return takens.map(({ spec, key, second }) => ({
+      counter: spec.counter,
+      measure: spec.measure,
+      isRolling: true,
+      startMs: second * 1000,
+      endMs: 0,
+      used: BigInt(sumOf(this.rateOf(key, second))),
+    }));
+  }
+
+  /** The call has not been made after all. */
+  giveBack(holdIds: readonly string[]): void {
+    for (const holdId of holdIds) {
+      for (const taken of this.holds.get(holdId) ?? []) this.add(taken, -taken.count);
+      this.holds.delete(holdId);
+    }
+  }
+
+  /** Corrects tokens to what the call had. */
+  settle(ended: readonly EndedHold[]): void {
+    for (const { holdId, tokens } of ended) {
+      for (const taken of this.holds.get(holdId) ?? []) {
+        if (taken.spec.measure === 'tokens') this.add(taken, tokens - taken.count);
+      }
+      this.holds.delete(holdId);
+    }
+  }
+
+  private wanted({ limits, tokens }: HoldRequest, plan: readonly ScopeSpec[], second: number): readonly Taken[] {
+    return plan
+      .filter(({ window }) => window.kind === 'rolling')
+      .map((spec) => ({
+        key: `${limits.tenantId} ${spec.counter}`,
+        spec,
+        second,
+        count: spec.measure === 'tokens' ? tokens : 1,
+      }));
+  }
+
+  private second(): number {
+    return Math.floor(this.clock.nowMs() / 1000);
+  }
+
+  /** As it is in this second: what has left the sixty is gone. A clock that was set back goes on in the newest second. */
+  private rateOf(key: string, second: number): Rate {
+    let rate = this.rates.get(key);
+    if (!rate) {
+      rate = { counts: new Float64Array(SECONDS), newest: second };
+      this.rates.set(key, rate);
+    }
+    if (second - rate.newest >= SECONDS) rate.counts.fill(0);
+    else for (let s = rate.newest + 1; s <= second; s += 1) rate.counts[s % SECONDS] = 0;
+    rate.newest = Math.max(rate.newest, second);
+    return rate;
+  }
+
+  private add({ key, second }: Taken, count: number): void {
+    const rate = this.rateOf(key, this.second());
+    const at = Math.max(second, rate.newest - SECONDS + 1);
+    // A second that has left the sixty has nothing to be corrected.
+    if (at !== second) return;
+    rate.counts[at % SECONDS] = (rate.counts[at % SECONDS] ?? 0) + count;
+  }
+}
+
+function sumOf({ counts }: Rate): number {
+  return counts.reduce((sum, count) => sum + count, 0);
+}
+
+/** When so much has left that the call fits, milliseconds since the Unix epoch; '' where it never does. */
+function fitsAtMs({ counts, newest }: Rate, used: number, count: number, limit: number): string {
+  if (count > limit) return '';
+  let sum = used;
+  for (let s = newest - SECONDS + 1; s <= newest; s += 1) {
+    sum -= counts[((s % SECONDS) + SECONDS) % SECONDS] ?? 0;
+    if (sum + count <= limit) return ((s + SECONDS) * 1000).toString();
+  }
+  return '';
+}
