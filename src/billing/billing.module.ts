@@ -6,12 +6,13 @@ import { LedgerService } from './ledger/ledger.service';
 import { GatewayProcess } from './process/gateway-process';
 import { RequestLogWriter } from './request-log/request-log.writer';
 import { Charges } from './settlement/charges';
+import { LateEndings } from './settlement/late-endings';
 import { ProjectionQueue } from './settlement/projection-queue';
 import { ChargeWriter } from './writer/charge-writer';
 
 @Module({
   imports: [DatabaseAccessModule, QuotaModule],
-  providers: [ChargeWriter, ProjectionQueue, Charges, LedgerService, GatewayProcess, RequestLogWriter, Invariants],
+  providers: [ChargeWriter, ProjectionQueue, LateEndings, Charges, LedgerService, GatewayProcess, RequestLogWriter, Invariants],
   exports: [ChargeWriter, ProjectionQueue, Charges, LedgerService, GatewayProcess, RequestLogWriter, Invariants],
 })
 export class BillingModule implements OnModuleInit {

@@ -5,6 +5,7 @@ import { BillingReadModule } from '../billing/entities/billing-read.module';
 import { GatewayProcess } from '../billing/process/gateway-process';
 import { CatalogueModule } from '../catalogue/catalogue.module';
 import { Settings } from '../platform/config/settings';
+import { Drain } from '../platform/http/drain';
 import { QuotaModule } from '../quota/quota.module';
 import { RoutingModule } from '../routing/routing.module';
 import { UpstreamsModule } from '../upstreams/upstreams.module';
@@ -49,14 +50,21 @@ export class GatewayModule implements OnApplicationBootstrap {
 
   constructor(
     private readonly process: GatewayProcess,
+    private readonly drain: Drain,
     private readonly settings: Settings,
   ) {}
 
-  /** Another process' sweeper has voided what we hold: we leave as on SIGTERM, late settles are booked as corrections. */
+  /**
+   * Another process' sweeper has ended what we hold: our streams end where they stand, with an error event, and are booked
+   * as corrections; then we leave as on SIGTERM.
+   */
   onApplicationBootstrap(): void {
     this.warnOfMissingChecks();
     this.process.onDeath(() => {
-      process.kill(process.pid, 'SIGTERM');
+      // A second signal would end us at once, and what is cut is still to be booked.
+      const isLeaving = this.drain.isDraining;
+      this.drain.cutNow();
+      if (!isLeaving) process.kill(process.pid, 'SIGTERM');
     });
   }
 

@@ -1,6 +1,6 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool } from 'pg';
-import { type EndRow, voidFields } from '../billing/writer/charge-rows';
+import { type EndRow, SWEPT_END_REASON, voidFields } from '../billing/writer/charge-rows';
 import { type CommittedRow, committedHoldOf, TOKENS_OF_ROW } from '../billing/ledger/ledger.service';
 import { ChargeWriter, type EndOutcome } from '../billing/writer/charge-writer';
 import { nanoUsd } from '../kernel/money';
@@ -64,7 +64,7 @@ const NO_TENANT = '00000000-0000-0000-0000-000000000000';
 /** What a script answers that meets a value it cannot work on; LOADING, READONLY, OOM and the like are the server's. */
 const DATA_ERROR = /^(ERR|WRONGTYPE) .*user_script/s;
 const SECONDS_A_DAY = 86_400;
-const REASON = { reasonCode: 'PROCESS_DEAD', endReason: 'process_dead' } as const;
+const REASON = { reasonCode: 'PROCESS_DEAD', endReason: SWEPT_END_REASON } as const;
 
 /**
  * Ends what one dead process left: first the rows, which are the truth, then the holds in the projection. Every step has

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises';
-import type { OpenCharge } from '../../src/billing/settlement/charges';
+import type { OpenCharge } from '../../src/billing/settlement/open-charge';
 import { Invariants } from '../../src/billing/invariants/invariants.service';
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { nanoUsd } from '../../src/kernel/money';

@@ -9,6 +9,8 @@ export interface LedgerRow {
   readonly tenantId: string;
   readonly processId: string | null;
   readonly type: string;
+  /** Of a correction: the charge beside which it was booked. */
+  readonly corrects: string | null;
   readonly status: 'PENDING' | 'COMMITTED' | 'VOIDED';
   readonly isStream: boolean;
   readonly amount: bigint;
@@ -59,20 +61,29 @@ export interface ThreeLogsVerdict {
  * - a byte of a stream seen: a row
  * - anything else: 0 or 1, never 2
  * - nothing stays open, nothing is charged that nobody asked for, each charge moved its amount once
+ * - a charge that was swept has at most one correction, and pays nothing itself then: the correction counts as its charge
  */
 export function compareLogs({ clients, served, rows, price }: ThreeLogs): ThreeLogsVerdict {
   const violations: string[] = [];
-  const rowOf = new Map(rows.map((row) => [row.traceId, row]));
+  const charges = rows.filter(({ type }) => type !== 'correction');
+  const corrections = Map.groupBy(
+    rows.filter(({ type }) => type === 'correction'),
+    ({ corrects }) => corrects ?? '',
+  );
+  violations.push(...judgeCorrections(corrections, new Map(charges.map((row) => [row.id, row]))));
+  const rowOf = new Map(charges.map((row) => [row.traceId, row]));
+  const countedOf = new Map(charges.map((row) => [row.traceId, corrections.get(row.id)?.[0] ?? row]));
   const servedOf = Map.groupBy(served, ({ tag }) => tag);
-  if (rowOf.size !== rows.length) violations.push(`${rows.length - rowOf.size} charges share a trace id with another`);
+  if (rowOf.size !== charges.length)
+    violations.push(`${charges.length - rowOf.size} charges share a trace id with another`);
   for (const row of rows) violations.push(...judgeRow(row));
   for (const client of clients) {
-    const row = client.traceId === undefined ? undefined : rowOf.get(client.traceId);
+    const row = client.traceId === undefined ? undefined : countedOf.get(client.traceId);
     const calls = servedOf.get(client.tag) ?? [];
     violations.push(...judgeClient(client, row, calls, price).map((what) => `${nameOf(client)}: ${what}`));
   }
   const committed = rows.filter(({ status }) => status === 'COMMITTED');
-  violations.push(...judgeStrangers(clients, committed));
+  violations.push(...judgeStrangers(clients, committed, countedOf));
   const count = (outcome: string): number => clients.filter((client) => client.outcome === outcome).length;
   return {
     violations,
@@ -96,7 +107,22 @@ function judgeRow(row: LedgerRow): string[] {
   const violations = row.moved === due ? [] : [`${name} is ${row.status} for ${row.amount}, but ${row.moved} moved`];
   // The wallet and, for what exceeds it, overrun: never more than one transfer from each.
   if (row.transfers > 2) violations.push(`${name} moved money ${row.transfers} times`);
-  if (row.type !== 'charge') violations.push(`${name} is a ${row.type}`);
+  return violations;
+}
+
+function judgeCorrections(
+  corrections: ReadonlyMap<string, readonly LedgerRow[]>,
+  chargeOf: ReadonlyMap<string, LedgerRow>,
+): string[] {
+  const violations: string[] = [];
+  for (const [id, booked] of corrections) {
+    const charge = chargeOf.get(id);
+    if (booked.length > 1) violations.push(`charge ${id} was corrected ${booked.length} times`);
+    if (charge === undefined) violations.push(`a correction names the unknown charge ${id}`);
+    else if (charge.status === 'COMMITTED' && charge.refunded !== charge.amount) {
+      violations.push(`charge ${id} was corrected and still pays ${charge.amount - charge.refunded}`);
+    }
+  }
   return violations;
 }
 
@@ -127,8 +153,12 @@ function judgeClient(
 }
 
 /** Charges whose trace no client knows must have a client who was told none. */
-function judgeStrangers(clients: readonly ClientRecord[], committed: readonly LedgerRow[]): string[] {
-  const known = new Set(clients.map(({ traceId }) => traceId));
+function judgeStrangers(
+  clients: readonly ClientRecord[],
+  committed: readonly LedgerRow[],
+  countedOf: ReadonlyMap<string, LedgerRow>,
+): string[] {
+  const known = new Set(clients.flatMap(({ traceId }) => [traceId, countedOf.get(traceId ?? '')?.traceId]));
   const strangers = committed.filter(({ traceId }) => !known.has(traceId));
   const nameless = clients.filter(({ traceId, outcome }) => outcome === 'unknown' && traceId === undefined);
   if (strangers.length <= nameless.length) return [];
@@ -159,6 +189,7 @@ export async function readLedger(pool: Pool, tenantIds: readonly string[]): Prom
     tenantId: row.tenant_id ?? '',
     processId: row.process_id ?? null,
     type: row.type ?? '',
+    corrects: /^late settle of charge (\S+)$/.exec(row.description ?? '')?.[1] ?? null,
     status: row.status as LedgerRow['status'],
     isStream: row.is_stream,
     amount: BigInt(row.amount_nano_usd ?? 0),

@@ -98,6 +98,7 @@ export class GatewayProcess implements OnApplicationShutdown {
     if (this.hasDied || this.isLeaving) return;
     this.hasDied = true;
     clearInterval(this.timer);
+    this.charges.admitNothingMore();
     this.logger.fatal('this process was declared dead: it ends its streams and stops');
     this.deathListener();
   }

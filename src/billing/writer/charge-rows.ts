@@ -47,6 +47,9 @@ export type EndRow = EndFields &
   Pick<AdmitRow, 'id' | 'tenant_id' | 'credit_limit_nano_usd'> &
   Partial<AdmitRow> & { readonly is_new: boolean };
 
+/** Of charges that the sweeper ended, committed or voided: their process was taken for dead. */
+export const SWEPT_END_REASON = 'process_dead';
+
 const renderedPrices = new WeakMap<FrozenPrice, unknown>();
 
 /** Prices as JSON, nano-USD in strings; rendered once a price version. */

@@ -1,6 +1,6 @@
 import type { Principal } from '../../auth/principal';
 import type { Channel, CountingMethod, SettledCharge } from '../../billing/charge';
-import type { OpenCharge } from '../../billing/settlement/charges';
+import type { OpenCharge } from '../../billing/settlement/open-charge';
 import type { FrozenPrice, ModelProfile, TokenCounts } from '../../catalogue/price';
 import type { Refusal } from '../../kernel/errors';
 import type { NanoUsd } from '../../kernel/money';

@@ -51,4 +51,15 @@ describe('Drain', () => {
     drain.enter();
     await expect(drain.run({ graceMs: 0, deadlineMs: 5, settleMs: 5 })).resolves.toBe(1);
   });
+
+  it('cuts at once where nothing of the process counts any more, and refuses what is new', async () => {
+    const drain = new Drain();
+    const leave = drain.enter();
+    const cut = jest.fn(leave);
+    drain.onDeadline(cut);
+    drain.cutNow();
+    expect([drain.isDraining, drain.refusesNew, cut.mock.calls.length]).toEqual([true, true, 1]);
+    await expect(drain.run({ ...PATIENT, graceMs: 60_000 })).resolves.toBe(0);
+    expect(cut).toHaveBeenCalledTimes(1);
+  });
 });

@@ -14,6 +14,7 @@ export interface DrainTiming {
  *
  *   serving ── begin ──► draining (not ready, still answers) ── graceMs ──► refusing (503)
  *           ── none in flight, or deadlineMs ──► cut (streams end and settle by what was delivered) ── settleMs ──► done
+ *   any     ── cutNow ──► cut: the rest of the way takes no time but to settle
  */
 @Injectable()
 export class Drain {
@@ -25,12 +26,12 @@ export class Drain {
 
   /** Whether this process is on its way out: it is not ready. */
   get isDraining(): boolean {
-    return this.stage !== 'serving';
+    return this.stage !== 'serving' || this.isPastDeadline;
   }
 
   /** Whether a new request is answered with SHUTTING_DOWN. */
   get refusesNew(): boolean {
-    return this.stage === 'refusing';
+    return this.stage === 'refusing' || this.isPastDeadline;
   }
 
   get inFlight(): number {
@@ -62,15 +63,21 @@ export class Drain {
     return () => void this.deadlineListeners.delete(cut);
   }
 
+  /** Refuses what is new and cuts what runs without its time: nothing of this process counts any more. */
+  cutNow(): void {
+    if (this.isPastDeadline) return;
+    this.isPastDeadline = true;
+    for (const cut of [...this.deadlineListeners]) cut();
+  }
+
   /** Goes the whole way; resolves with the number of requests that were still running at its end. Called once. */
   async run({ graceMs, deadlineMs, settleMs }: DrainTiming): Promise<number> {
     if (this.stage !== 'serving') throw new Error('the drain runs already');
     this.stage = 'draining';
-    if (graceMs > 0) await this.waitFor(graceMs);
+    if (graceMs > 0 && !this.isPastDeadline) await this.waitFor(graceMs);
     this.stage = 'refusing';
-    if (this.count > 0) await this.untilIdle(deadlineMs);
-    this.isPastDeadline = true;
-    for (const cut of [...this.deadlineListeners]) cut();
+    if (this.count > 0 && !this.isPastDeadline) await this.untilIdle(deadlineMs);
+    this.cutNow();
     if (this.count > 0) await this.untilIdle(settleMs);
     return this.count;
   }

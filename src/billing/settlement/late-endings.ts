@@ -1,0 +1,163 @@
+import { setTimeout as pause } from 'node:timers/promises';
+import { Inject, Injectable, Logger } from '@nestjs/common';
+import type { Pool, PoolClient } from 'pg';
+import { v5 } from 'uuid';
+import { messageOf } from '../../kernel/error-message';
+import { RefusalError } from '../../kernel/errors';
+import { PG_POOL } from '../../platform/database/pg-pool';
+import { isRefusedData } from '../writer/write-halving';
+import { withTransaction } from '../../platform/database/with-transaction';
+import { ProcessIdentity } from '../../platform/process/process-identity';
+import type { EndedHold, PostedBalance } from '../../quota/quota-store.port';
+import type { FrozenCharge } from '../charge';
+import { balanceNow } from '../ledger/booking';
+import { type CommittedRow, committedHoldOf, LedgerService, TOKENS_OF_ROW } from '../ledger/ledger.service';
+import { postRefund, type Refund } from '../ledger/refund';
+import { admitRow, type EndFields, type EndRow, SWEPT_END_REASON } from '../writer/charge-rows';
+import { ChargeWriter } from '../writer/charge-writer';
+import { retryPauseMs } from '../writer/retry-pause';
+import { Turns } from '../writer/turns';
+
+/** Ids of late-settle corrections derive from the charge's id, so that booking one twice collides. */
+const CORRECTION_NAMESPACE = '6f1c2a9e-6b5d-4a57-9a0e-0d7f0e9a4b11';
+const REASON_CODE = 'LATE_SETTLE';
+/** Transactions at once: a process that was paused may have to correct all its streams, on the hot path's connections. */
+const AT_ONCE = 3;
+
+/** What stands of a charge that somebody has committed. */
+export interface StandingCharge {
+  readonly ended: EndedHold;
+  /** The sweeper took its process for dead and charged what it knew; else it was this process itself. */
+  readonly isSwept: boolean;
+}
+
+/**
+ * What is booked beside a charge that had ended before its process could say how: it was paused and declared dead, and the
+ * sweeper was faster, or its answer was never sent. Ended rows do not change; linked transactions say the rest.
+ *
+ *   swept as     this process ends it as      what is booked
+ *   VOIDED       a settle                     a correction of the whole amount
+ *   COMMITTED    a settle of another amount   a refund of what was charged, and a correction of the whole amount: together
+ *                                             the difference, up or down, in one transaction
+ *   COMMITTED    a void                       a refund of what was charged
+ *
+ * Everything else, a settle of the very amount and whatever was refunded meanwhile, stays as it is. A correction counts in
+ * no window: neither a VOIDED charge nor the part that came late was admitted in one.
+ */
+@Injectable()
+export class LateEndings {
+  private readonly logger = new Logger(LateEndings.name);
+  private readonly turns = new Turns(AT_ONCE);
+  private readonly underWay = new Set<Promise<unknown>>();
+  private isLeaving = false;
+
+  constructor(
+    @Inject(PG_POOL) private readonly pool: Pool,
+    private readonly writer: ChargeWriter,
+    private readonly ledger: LedgerService,
+    private readonly process: ProcessIdentity,
+  ) {}
+
+  /** Resolves when everything under way is booked or `withinMs` is over; from now on nothing is tried again. */
+  async finish(withinMs: number): Promise<void> {
+    this.isLeaving = true;
+    await Promise.race([Promise.allSettled(this.underWay), pause(withinMs, undefined, { ref: false })]);
+  }
+
+  /** What stands of a charge that was found committed. Tried again until Postgres says so; rejects on the way out. */
+  standing(holdId: string): Promise<StandingCharge> {
+    return this.forward(`charge ${holdId} could not be read`, async () => {
+      const { rows } = await this.pool.query<CommittedRow & { end_reason: string }>(
+        `select id, amount_nano_usd as amount, ${TOKENS_OF_ROW} as tokens, end_reason from billing_transaction
+          where id = $1 and status = 'COMMITTED'`,
+        [holdId],
+      );
+      const [row] = rows;
+      if (!row) throw new Error(`charge ${holdId} is not committed`);
+      return { ended: committedHoldOf(row), isSwept: row.end_reason === SWEPT_END_REASON };
+    });
+  }
+
+  /** The sweeper voided the charge, yet the answer went out: what it cost is booked beside it. Answers what to project. */
+  async bookWhole(charge: FrozenCharge, fields: EndFields): Promise<PostedBalance> {
+    const result = await this.writer.write(this.correctionRow(charge, fields));
+    this.logger.error(`charge ${charge.hold.holdId} had been swept; its late settle was booked as a correction`);
+    return result;
+  }
+
+  /** The sweeper charged what it knew: afterwards what the process knows is charged. Answers what to project. */
+  bookDifference(charge: FrozenCharge, fields: EndFields): Promise<PostedBalance> {
+    const { tenantId, holdId } = charge.hold;
+    const refund: Refund = {
+      tenantId,
+      chargeId: holdId,
+      reasonCode: REASON_CODE,
+      description: `charge ${holdId} had been swept before its process ended it`,
+    };
+    const correct = async (client: PoolClient): Promise<PostedBalance> => {
+      // Before any account: whoever raises the epoch waits for it and holds none.
+      await client.query('select pg_advisory_xact_lock_shared(quota_fence())');
+      const { isRepeat } = await postRefund(client, refund);
+      if (!isRepeat && fields.is_commit) {
+        await client.query(`select * from billing_end($1::json)`, [
+          JSON.stringify([this.correctionRow(charge, fields)]),
+        ]);
+      }
+      return balanceNow(client, tenantId);
+    };
+    return this.forward(`charge ${holdId} had been swept and is still to be corrected`, async () => {
+      const balance = await this.turns.run(() => withTransaction(this.pool, correct));
+      this.logger.error(`charge ${holdId} had been swept; it was corrected to ${fields.amount_nano_usd} nano-USD`);
+      return balance;
+    });
+  }
+
+  /** A charge was committed after all though its caller had given it up: the tenant gets the amount back. */
+  async refundUnanswered(tenantId: string, holdId: string): Promise<void> {
+    const refund = {
+      tenantId,
+      chargeId: holdId,
+      reasonCode: 'UNANSWERED',
+      description: `charge ${holdId} was committed after its call had been answered with an error`,
+    };
+    await this.forward(`charge ${holdId} was not answered and is still to be refunded`, () =>
+      this.ledger.refund(refund),
+    ).catch(() => undefined);
+  }
+
+  /** Tried again until it stands or the process leaves: Postgres has just been away. Then it rejects, and has said so. */
+  private forward<T>(whatIsDue: string, work: () => Promise<T>): Promise<T> {
+    const attempts = async (): Promise<T> => {
+      for (let attempt = 0; ; attempt += 1) {
+        try {
+          return await work();
+        } catch (error) {
+          if (this.isLeaving || error instanceof RefusalError || isRefusedData(error)) {
+            this.logger.error(`${whatIsDue}: ${String(error)}`);
+            throw error;
+          }
+          if (attempt === 0) this.logger.warn(`${whatIsDue}, it is tried again: ${messageOf(error)}`);
+        }
+        await pause(retryPauseMs(attempt));
+      }
+    };
+    const done = attempts();
+    const tracked: Promise<unknown> = done.catch(() => undefined).finally(() => this.underWay.delete(tracked));
+    this.underWay.add(tracked);
+    return done;
+  }
+
+  private correctionRow(charge: FrozenCharge, fields: EndFields): EndRow {
+    const row = admitRow(charge, this.process.id);
+    return {
+      ...row,
+      ...fields,
+      id: v5(row.id, CORRECTION_NAMESPACE),
+      trace_id: v5(row.trace_id, CORRECTION_NAMESPACE),
+      type: 'correction',
+      reason_code: REASON_CODE,
+      description: `late settle of charge ${row.id}`,
+      is_new: true,
+    };
+  }
+}

@@ -1,0 +1,161 @@
+import { refuse, type Refusal } from '../../kernel/errors';
+import type { AdmittedHold, HoldRequest } from '../../quota/quota-store.port';
+import type { CallerLimits } from '../../quota/scopes/caller-limits';
+import type { FrozenCharge, SettledCharge, Settlement, VoidReason } from '../charge';
+import { type EndFields, settleFields, voidFields } from '../writer/charge-rows';
+import type { Ending, EndResult, PendingAdmission } from '../writer/charge-writer';
+
+/** What an open charge needs of the process it is open in. */
+export interface ChargeHouse {
+  /** How long a caller waits for a row. */
+  readonly waitMs: number;
+  end(charge: OpenCharge, admission: PendingAdmission, ending: Ending): Promise<EndResult>;
+  readmit(charge: OpenCharge): Promise<Refusal | PendingAdmission>;
+  refundUnanswered(charge: OpenCharge): Promise<void>;
+  count(fields: EndFields, isStream: boolean): void;
+  close(charge: OpenCharge): void;
+}
+
+/** One admitted hold until its charge has ended. */
+export class OpenCharge {
+  private ending: Ending | undefined;
+  /** How it ended can no longer be changed by its caller. */
+  isDecided = false;
+  private isWithdrawn = false;
+  private wasReadmitted = false;
+  private hasRow = false;
+  private readonly durability: Promise<Refusal | undefined>;
+
+  constructor(
+    private readonly charges: ChargeHouse,
+    public frozen: FrozenCharge,
+    readonly request: HoldRequest,
+    private admission: PendingAdmission,
+  ) {
+    this.durability = this.awaitRow();
+  }
+
+  /** Whether settle or void was called; a charge ends once. */
+  get isEnding(): boolean {
+    return this.ending !== undefined;
+  }
+
+  get limits(): CallerLimits {
+    return this.request.limits;
+  }
+
+  get held(): AdmittedHold {
+    return this.frozen.hold;
+  }
+
+  /**
+   * Resolves once the PENDING row stands, or with why it does not: the epoch changed and the balance no longer
+   * suffices, the sweeper was faster, or Postgres did not take it in time. Then the caller sends nothing and voids.
+   */
+  durable(): Promise<Refusal | undefined> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<Refusal>((resolve) => {
+      timer = setTimeout(() => {
+        resolve(refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 }));
+      }, this.charges.waitMs);
+    });
+    return Promise.race([this.durability, late]).finally(() => {
+      clearTimeout(timer);
+    });
+  }
+
+  /**
+   * Resolves when the charge is COMMITTED with its transfers. A refusal means that nothing was charged and nothing may
+   * be answered: the hold's epoch was over before any row stood and today's balance does not suffice, or the caller has
+   * withdrawn it.
+   */
+  async settle(settlement: Settlement): Promise<SettledCharge | Refusal> {
+    try {
+      return await this.commit(settlement);
+    } finally {
+      this.charges.close(this);
+    }
+  }
+
+  /**
+   * For a caller that cannot wait longer for `settle`. True where no PENDING row is known to stand: the charge is voided
+   * instead (refunded, should it turn out to be committed), and the caller must not answer. False where one stands, or the
+   * charge is settled by now: the caller answers.
+   */
+  withdraw(): boolean {
+    if (this.isWithdrawn) return true;
+    if (!this.ending || this.hasRow || this.isDecided) return false;
+    this.isWithdrawn = true;
+    this.ending.fields = {
+      ...voidFields({ reasonCode: 'BILLING_SERVICE_ERROR', endReason: 'failed' }),
+      upstream_id: this.ending.fields.upstream_id,
+      upstream_name: this.ending.fields.upstream_name,
+      provider_name: this.ending.fields.provider_name,
+    };
+    return true;
+  }
+
+  /** Resolves when the charge is VOIDED; the hold is released after that. */
+  async void(reason: VoidReason): Promise<void> {
+    try {
+      await this.end({ fields: voidFields(reason) });
+    } finally {
+      this.charges.close(this);
+    }
+  }
+
+  private async commit(settlement: Settlement): Promise<SettledCharge | Refusal> {
+    const { amount, ...fields } = settleFields(this.frozen.price, settlement);
+    const ending: Ending = { fields };
+    let result = await this.end(ending);
+    let refusal: Refusal | undefined;
+    if (result.outcome === 'fenced') {
+      refusal = await this.readmitOnce();
+      if (!refusal) result = await this.charges.end(this, this.admission, ending);
+      if (result.outcome === 'fenced') {
+        refusal ??= refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
+        ending.fields = voidFields({ reasonCode: 'EPOCH_CHANGED', endReason: 'fenced' });
+        await this.charges.end(this, this.admission, ending);
+      }
+    }
+    this.isDecided = true;
+    if (this.isWithdrawn) {
+      if (isCommitted(result)) await this.charges.refundUnanswered(this);
+      return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
+    }
+    if (refusal) return refusal;
+    this.charges.count(fields, this.frozen.pending.is_stream);
+    return { transactionId: this.held.holdId, amount, posted: result.posted };
+  }
+
+  private async end(ending: Ending): Promise<EndResult> {
+    if (this.ending) throw new Error(`charge ${this.held.holdId} ends twice`);
+    this.ending = ending;
+    // A row that has left its queue is awaited: it may be fenced, and the hold moving into today's epoch just now.
+    if (this.admission.state !== 'queued') this.hasRow = (await this.durability) === undefined;
+    return this.charges.end(this, this.admission, ending);
+  }
+
+  private async awaitRow(): Promise<Refusal | undefined> {
+    for (;;) {
+      const outcome = await this.admission.done;
+      if (outcome === 'admitted') return undefined;
+      if (outcome !== 'fenced') return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
+      const refusal = await this.readmitOnce();
+      if (refusal) return refusal;
+    }
+  }
+
+  private async readmitOnce(): Promise<Refusal | undefined> {
+    if (this.wasReadmitted) return refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
+    this.wasReadmitted = true;
+    const readmitted = await this.charges.readmit(this);
+    if ('code' in readmitted) return readmitted;
+    this.admission = readmitted;
+    return undefined;
+  }
+}
+
+function isCommitted({ outcome }: EndResult): boolean {
+  return outcome === 'committed' || outcome === 'already_committed';
+}
