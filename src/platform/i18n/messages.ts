@@ -104,7 +104,7 @@ export const MESSAGES: Readonly<Record<ErrorCode, Readonly<Record<Locale, string
   },
   TENANT_TPM_EXCEEDED: {
     'en-US':
-      "The account is at its limit of tokens a minute: this request's do not fit any more[: {used} of {limit} are used][. There is room again at {resets_at}].",
+      "The account's tokens a minute do not suffice for this request[: {used} of {limit} are used][. There is room again at {resets_at}].",
     'zh-CN': '账户已达每分钟 token 数上限，本次请求无法容纳[：已用 {used}/{limit}][。可在 {resets_at} 重试]。',
   },
   CONCURRENCY_EXCEEDED: {

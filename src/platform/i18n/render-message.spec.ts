@@ -14,6 +14,32 @@ describe('renderMessage', () => {
     expect(renderMessage(refusal, 'zh-CN')).toBe('今日请求次数已用完：1000/1000。将于 2026-11-22T00:00:00.000Z 重置。');
   });
 
+  it.each([
+    [
+      refuse('QUOTA_BUDGET_EXCEEDED', { values: { limit: '5.000000000', used: '4.999000000' } }),
+      'The budget of this API key does not cover this request: 4.999000000 of 5.000000000 USD are used. ' +
+        'Ask for a larger budget, lower max_completion_tokens, or use another key.',
+      '此 API 密钥的预算不足以支付本次请求：已用 4.999000000/5.000000000 美元。请申请提高预算、调低 max_completion_tokens，或改用其他密钥。',
+    ],
+    [
+      refuse('WEEKLY_LIMIT_EXCEEDED', {
+        values: { limit: '5.000000000', used: '5.000000000' },
+        windowResetsAt: new Date('2026-11-23T00:00:00Z'),
+      }),
+      'What the subscription pays a week does not cover this request: 5.000000000 of 5.000000000 USD. ' +
+        'The count starts anew at 2026-11-23T00:00:00.000Z.',
+      '订阅的每周额度不足以支付本次请求：5.000000000/5.000000000 美元。将于 2026-11-23T00:00:00.000Z 重置。',
+    ],
+    [
+      refuse('TENANT_TPM_EXCEEDED', { values: { limit: 1_000, used: 900 } }),
+      "The account's tokens a minute do not suffice for this request: 900 of 1000 are used.",
+      '账户已达每分钟 token 数上限，本次请求无法容纳：已用 900/1000。',
+    ],
+  ])('names limit, use and reset of $code', (refusal, english, chinese) => {
+    expect(renderMessage(refusal, 'en-US')).toBe(english);
+    expect(renderMessage(refusal, 'zh-CN')).toBe(chinese);
+  });
+
   it('names the field and the reason', () => {
     const refusal = refuse('INVALID_REQUEST', { param: 'messages[0].content', values: { reason: 'must be a string' } });
     expect(renderMessage(refusal, 'en-US')).toBe(
