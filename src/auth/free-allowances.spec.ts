@@ -1,7 +1,9 @@
 import 'reflect-metadata';
 import { AuthInstance, type MadeKey } from '../../test/support/auth-harness';
 import { createTestDatabase, type TestDatabase } from '../../test/support/test-database';
-import { parseFreeAllowances } from './free-allowances';
+import { testSettings } from '../../test/support/test-settings';
+import { BootError } from '../platform/config/boot-error';
+import { FreeAllowances, parseFreeAllowances } from './free-allowances';
 
 describe('free allowances', () => {
   let database: TestDatabase;
@@ -68,8 +70,8 @@ describe('free allowances', () => {
     expect(() => parseFreeAllowances(text)).toThrow(reason);
   });
 
-  it('stop the boot where they name what is no service', async () => {
-    const starting = AuthInstance.start(database.url, { freeAllowances: 'telepathy=5' });
-    await expect(starting).rejects.toThrow(/^FREE_ALLOWANCES/);
+  it('stop the boot where they name what is no service', () => {
+    const settings = testSettings({ freeAllowances: 'telepathy=5' });
+    expect(() => new FreeAllowances(settings, none.pool)).toThrow(BootError);
   });
 });

@@ -2,6 +2,7 @@ import type { NestFastifyApplication } from '@nestjs/platform-fastify';
 import { randomUUID } from 'node:crypto';
 import { DataSource } from 'typeorm';
 import { createGateway } from '../../src/create-gateway';
+import type { Settings } from '../../src/platform/config/settings';
 import { createTestDatabase, type TestDatabase } from './test-database';
 import { startTestRedis } from './test-redis';
 import { TEST_SECRETS, testSettings } from './test-settings';
@@ -23,9 +24,9 @@ export class ControlPlane {
     private readonly stopRedis: () => Promise<void>,
   ) {}
 
-  static async start(): Promise<ControlPlane> {
+  static async start(settings: Partial<Settings> = {}): Promise<ControlPlane> {
     const [database, redis] = await Promise.all([createTestDatabase(), startTestRedis()]);
-    const app = await createGateway(testSettings({ databaseUrl: database.url, redisUrl: redis.url }));
+    const app = await createGateway(testSettings({ databaseUrl: database.url, redisUrl: redis.url, ...settings }));
     await app.getHttpAdapter().getInstance().ready();
     return new ControlPlane(app, database, () => redis.stop());
   }

@@ -152,6 +152,29 @@ describe('limits of a tenant of the control plane', () => {
     ]);
   });
 
+  it('include the allowance that FREE_ALLOWANCES makes with the first call, until an administrator says otherwise', async () => {
+    const generous = await ControlPlane.start({ freeAllowances: 'chat=100' });
+    try {
+      const rows = (id: string): Promise<unknown[]> =>
+        generous.query('select service, monthly_calls from free_allowance where tenant_id = $1', [id]);
+      const [first, second] = [await generous.newTenant(), await generous.newTenant({ free_allowances: { chat: 3 } })];
+      expect(await generous.expectAdmin(200, 'GET', `tenants/${first}`)).toMatchObject({
+        free_allowances: { chat: 100 },
+      });
+      expect(await rows(first)).toEqual([]);
+      for (const id of [first, second]) {
+        const authorization = `Bearer ${(await generous.newKey(id)).key}`;
+        expect((await generous.call('GET', '/v1/balance', undefined, { authorization })).status).toBe(200);
+      }
+      expect(await rows(first)).toEqual([{ service: 'chat', monthly_calls: '100' }]);
+      expect(await rows(second)).toEqual([{ service: 'chat', monthly_calls: '3' }]);
+      await generous.expectAdmin(200, 'PATCH', `tenants/${first}`, { free_allowances: { chat: 0 } });
+      expect(await rows(first)).toEqual([{ service: 'chat', monthly_calls: '0' }]);
+    } finally {
+      await generous.stop();
+    }
+  });
+
   it('say so where a kind has more than a hundred', async () => {
     await plane.query(
       `insert into api_key (id, tenant_id, name, digest, hint, budget_nano_usd)
