@@ -5,6 +5,7 @@ import { BillingModule } from '../billing/billing.module';
 import { BillingReadModule } from '../billing/entities/billing-read.module';
 import { CatalogueModule } from '../catalogue/catalogue.module';
 import { CryptoModule } from '../platform/crypto/crypto.module';
+import { QuotaModule } from '../quota/quota.module';
 import { UpstreamsModule } from '../upstreams/upstreams.module';
 import { ApiKeysController } from './api-keys/api-keys.controller';
 import { ApiKeysService } from './api-keys/api-keys.service';
@@ -19,6 +20,8 @@ import { LedgerController } from './ledger/ledger.controller';
 import { RequestLogsService } from './ledger/request-logs.service';
 import { TransactionsService } from './ledger/transactions.service';
 import { CounterViews } from './limits/counter-views';
+import { RebuildController } from './rebuild/rebuild.controller';
+import { RebuildService } from './rebuild/rebuild.service';
 import { PricesController } from './prices/prices.controller';
 import { PricesService } from './prices/prices.service';
 import { SubscriptionsController } from './subscriptions/subscriptions.controller';
@@ -44,6 +47,7 @@ import { UsersService } from './users/users.service';
     CatalogueModule,
     UpstreamsModule,
     BillingModule,
+    QuotaModule,
     BillingReadModule,
     CryptoModule,
     TypeOrmModule.forFeature([AuditLog]),
@@ -61,8 +65,10 @@ import { UsersService } from './users/users.service';
     LedgerController,
     AuditController,
     InvariantsController,
+    RebuildController,
   ],
   providers: [
+    RebuildService,
     TenantsService,
     TenantQuotaService,
     TenantAllowances,

@@ -70,7 +70,7 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
         settings.billingBlockOnInsufficient ? store : new ShadowQuotaStore(store, metrics),
     },
   ],
-  exports: [QUOTA_STORE, ScopePlans, EpochAuthority, LedgerCircuit, RedisModule, ProcessModule],
+  exports: [QUOTA_STORE, ScopePlans, EpochAuthority, TenantRebuild, LedgerCircuit, RedisModule, ProcessModule],
 })
 export class QuotaModule implements OnModuleInit {
   constructor(

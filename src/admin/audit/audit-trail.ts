@@ -1,6 +1,6 @@
 import type { EntityManager } from 'typeorm';
 
-export type AuditAction = 'create' | 'update' | 'delete' | 'close' | 'revoke' | 'adjust';
+export type AuditAction = 'create' | 'update' | 'delete' | 'close' | 'revoke' | 'adjust' | 'rebuild';
 export const AUDITED_ENTITIES = [
   'tenant',
   'api_key',
@@ -12,6 +12,7 @@ export const AUDITED_ENTITIES = [
   'provider',
   'upstream',
   'price',
+  'quota_authority',
 ] as const;
 export type AuditedEntity = (typeof AUDITED_ENTITIES)[number];
 

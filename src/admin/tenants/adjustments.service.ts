@@ -33,6 +33,7 @@ export class AdjustmentsService {
     const adjustment = {
       tenantId,
       amount,
+      account: dto.account ?? ('wallet' as const),
       reasonCode: dto.reason_code,
       description: dto.description,
       // Apart from the keys the product makes itself.
@@ -81,6 +82,7 @@ export class AdjustmentsService {
       after: {
         transaction_id: posted.transactionId,
         amount_usd: toDecimalUsd(adjustment.amount),
+        account: adjustment.account ?? 'wallet',
         reason_code: adjustment.reasonCode,
         description: adjustment.description,
       },

@@ -163,9 +163,14 @@ export class TenantQuotaDto {
 }
 
 export class CreateAdjustmentDto {
-  /** Decimal USD string, such as `"25.00"`; negative debits the wallet. Never zero. */
+  /** Decimal USD string, such as `"25.00"`; negative debits. Never zero. */
   @IsUsd({ mayBeNegative: true })
   amount_usd!: string;
+
+  /** `promo` is spent before the wallet and stays between 0 and 7,000 USD; `wallet` unless given. */
+  @MayBeAbsent()
+  @IsIn(['wallet', 'promo'])
+  account?: 'wallet' | 'promo';
 
   /** Stable word for reports, such as `GOODWILL`. */
   @Matches(/^[A-Za-z][A-Za-z0-9_]{0,63}$/, {
@@ -184,7 +189,7 @@ export class AdjustmentDto {
   object!: 'adjustment';
   tenant_id!: string;
   amount_usd!: string;
-  /** The wallet after it. */
+  /** Wallet and promotional credit together, after it. */
   posted_usd!: string;
   /** Number of changes the wallet has seen. */
   version!: string;
