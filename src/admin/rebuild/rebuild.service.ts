@@ -69,6 +69,9 @@ function render(tenantId: string, report: RebuildReport): Readonly<TenantRebuild
   };
 }
 
-function renderBalance({ posted, held }: Extract<RebuildReport, { state: 'rebuilt' }>['before']): Readonly<ProjectedBalanceDto> {
+function renderBalance({
+  posted,
+  held,
+}: Extract<RebuildReport, { state: 'rebuilt' }>['before']): Readonly<ProjectedBalanceDto> {
   return { posted_usd: toDecimalUsd(posted), held_usd: toDecimalUsd(held) };
 }
