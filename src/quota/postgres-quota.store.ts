@@ -1,6 +1,8 @@
 import { Inject, Injectable, type OnApplicationShutdown } from '@nestjs/common';
 import type { Pool } from 'pg';
 import { CLOCK, type Clock } from '../kernel/clock';
+import { CircuitOpenError } from '../platform/circuit/circuit';
+import { LedgerCircuit } from '../platform/circuit/ledger-circuit';
 import { Settings } from '../platform/config/settings';
 import { DATABASE_ACCESS, type DatabaseAccess } from '../platform/database/pg-connection';
 import { createPgPool } from '../platform/database/pg-pool';
@@ -51,6 +53,7 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
     private readonly epochs: EpochAuthority,
     private readonly process: ProcessIdentity,
     private readonly plans: ScopePlans,
+    private readonly circuit: LedgerCircuit,
     settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {
@@ -125,7 +128,7 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
       const epoch = this.epoch();
       const attempt = { epoch, processId: this.process.id, nowMs, offsetMs: this.clock.offsetMs, isDry };
-      const reply = await this.lane.reserve(reserveRow(request, plan, this.plans, attempt));
+      const reply = await this.answer(reserveRow(request, plan, this.plans, attempt));
       switch (reply.status) {
         case 'ADMITTED':
           return { admitted: true, hold: admittedHold(request, epoch, reply, this.plans.windows) };
@@ -144,6 +147,15 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
       }
     }
     throw new QuotaUnavailableError('the reservation met no settled epoch');
+  }
+
+  /** At once where Postgres keeps not answering. */
+  private async answer(row: ReserveRow): Promise<ReserveReply> {
+    try {
+      return await this.circuit.run(() => this.lane.reserve(row));
+    } catch (error) {
+      throw error instanceof CircuitOpenError ? new QuotaUnavailableError(error.message) : error;
+    }
   }
 
   /** The epoch in which Postgres decides, as far as this process knows. */

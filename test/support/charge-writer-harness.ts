@@ -9,10 +9,12 @@ import {
 } from '../../src/billing/writer/charge-rows';
 import { ChargeWriter } from '../../src/billing/writer/charge-writer';
 import { newId } from '../../src/kernel/ids';
+import { LedgerCircuit } from '../../src/platform/circuit/ledger-circuit';
 import { APPLICATION_ROLE } from '../../src/platform/database/pg-connection';
 import { Metrics } from '../../src/platform/metrics/metrics';
 import { ONE_NANO_A_TOKEN, outputOf } from './money-harness';
 import { createTestDatabase, type TestDatabase } from './test-database';
+import { testSettings } from './test-settings';
 
 export interface Accounts {
   readonly wallet: { readonly posted: bigint; readonly version: bigint };
@@ -38,7 +40,8 @@ export class ChargeWriterHarness {
 
   /** One more writer of the same process; the caller shuts it down. */
   newWriter(): ChargeWriter {
-    return new ChargeWriter({ url: this.database.url, role: APPLICATION_ROLE }, this.metrics);
+    const circuit = new LedgerCircuit(testSettings(), this.metrics);
+    return new ChargeWriter({ url: this.database.url, role: APPLICATION_ROLE }, this.metrics, circuit);
   }
 
   static async open(): Promise<ChargeWriterHarness> {
@@ -90,6 +93,7 @@ export class ChargeWriterHarness {
       model: 'test-model',
       price_version: '1',
       prices: pricesJson(ONE_NANO_A_TOKEN),
+      input_tokens_estimate: 0,
       scopes: null,
       funding: 'wallet',
       ...overrides,

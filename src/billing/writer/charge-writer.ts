@@ -2,6 +2,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Inject, Injectable, Logger, type OnApplicationShutdown } from '@nestjs/common';
 import type { Pool, QueryResult } from 'pg';
 import { nanoUsd, type NanoUsd } from '../../kernel/money';
+import { LedgerCircuit } from '../../platform/circuit/ledger-circuit';
 import { DATABASE_ACCESS, type DatabaseAccess } from '../../platform/database/pg-connection';
 import { createPgPool } from '../../platform/database/pg-pool';
 import { Metrics } from '../../platform/metrics/metrics';
@@ -49,6 +50,7 @@ export interface EndResult {
 export class PendingAdmission {
   state: 'queued' | 'writing' | AdmitOutcome = 'queued';
   private readonly settled = Promise.withResolvers<AdmitOutcome>();
+  private readonly answered = Promise.withResolvers<unknown>();
 
   constructor(readonly row: AdmitRow) {}
 
@@ -63,9 +65,15 @@ export class PendingAdmission {
     return this.settled.promise;
   }
 
-  finish(outcome: AdmitOutcome): void {
+  /** Settles when Postgres has answered for the row, or for the one that replaced it. */
+  get written(): Promise<unknown> {
+    return this.answered.promise;
+  }
+
+  finish(outcome: AdmitOutcome, replacedBy?: Promise<EndResult>): void {
     this.state = outcome;
     this.settled.resolve(outcome);
+    this.answered.resolve(replacedBy?.catch(() => undefined));
   }
 }
 
@@ -111,6 +119,7 @@ export class ChargeWriter implements OnApplicationShutdown {
   constructor(
     @Inject(DATABASE_ACCESS) access: DatabaseAccess,
     private readonly metrics: Metrics,
+    private readonly circuit: LedgerCircuit,
   ) {
     const limits = { applicationName: 'tollgate-writer', statementMs: STATEMENT_MS };
     this.pool = createPgPool(access, WRITERS, { ...limits, lockMs: LOCK_TIMEOUT_MS });
@@ -124,12 +133,16 @@ export class ChargeWriter implements OnApplicationShutdown {
     };
   }
 
-  /** Queues a PENDING row; undefined where the queue is full (the caller releases its hold). */
+  /**
+   * Queues a PENDING row; undefined where the queue is full, or Postgres keeps not taking rows in time: nobody waits for it
+   * then (the caller releases its hold).
+   */
   admit(row: AdmitRow): PendingAdmission | undefined {
     const lane = row.is_stream ? this.streamAdmissions : this.bodyAdmissions;
-    if (lane.depth >= MAX_QUEUED) return undefined;
+    if (lane.depth >= MAX_QUEUED || !this.circuit.takesWork) return undefined;
     const admission = new PendingAdmission(row);
     lane.push(admission);
+    this.circuit.watch(admission.written);
     return admission;
   }
 
@@ -142,8 +155,9 @@ export class ChargeWriter implements OnApplicationShutdown {
     const { row } = admission;
     const lane = row.is_stream ? this.streamAdmissions : this.bodyAdmissions;
     if (admission.state === 'queued' && lane.remove(admission)) {
-      admission.finish('admitted');
-      return this.endOrVoid({ ...row, is_new: true }, ending);
+      const ended = this.endOrVoid({ ...row, is_new: true }, ending);
+      admission.finish('admitted', ended);
+      return ended;
     }
     const outcome = admission.state === 'writing' ? await admission.done : admission.state;
     // No row stands, so the ending brings its own. A void is always taken, a commit is fenced again.

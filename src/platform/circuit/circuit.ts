@@ -35,6 +35,7 @@ export class CircuitOpenError extends Error {
 export class Circuit {
   private readonly logger = new Logger(Circuit.name);
   private policy: CircuitBreakerPolicy;
+  private openedAtMs = 0;
 
   constructor(private readonly options: CircuitOptions) {
     this.policy = this.newPolicy();
@@ -46,7 +47,9 @@ export class Circuit {
     return state === CircuitState.Closed ? 0 : state === CircuitState.HalfOpen ? 1 : 2;
   }
 
-  get isClosed(): boolean {
+  /** Whether work that came now would be tried. */
+  get takesWork(): boolean {
+    if (this.level === 2) return Date.now() - this.openedAtMs >= this.options.openMs;
     return this.level === 0;
   }
 
@@ -77,7 +80,11 @@ export class Circuit {
     });
     policy.onStateChange((state) => {
       if (policy !== this.policy) return;
-      if (state === CircuitState.Open) this.logger.warn(`${name} is not asked for ${openMs} ms: it keeps failing`);
+      if (state === CircuitState.Open) {
+        // By the clock that the policy goes by.
+        this.openedAtMs = Date.now();
+        this.logger.warn(`${name} is not asked for ${openMs} ms: it keeps failing`);
+      }
       if (state === CircuitState.Closed) this.logger.log(`${name} is asked again`);
     });
     return policy;

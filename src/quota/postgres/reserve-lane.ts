@@ -1,4 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
+import { LedgerAwayError } from '../../platform/circuit/ledger-circuit';
 import { BatchLane } from '../../platform/database/batch-lane';
 import { isContention, isRefusedData } from '../../platform/database/sql-state';
 import { QuotaUnavailableError } from '../quota-store.port';
@@ -17,6 +18,8 @@ interface Item {
   readonly reject: (error: unknown) => void;
   /** It left at least once: the row may stand although no answer came. */
   wasSent: boolean;
+  /** It waits for a lock, which says nothing of Postgres. */
+  isAside: boolean;
   /** Its caller has its answer, or has gone. */
   isOver: boolean;
 }
@@ -56,7 +59,9 @@ export class ReserveLane {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         end();
-        reject(new QuotaUnavailableError('Postgres did not answer in time', { mayHold: item.wasSent && !row.is_dry }));
+        const cause = item.isAside ? undefined : new LedgerAwayError('Postgres did not answer');
+        const mayHold = item.wasSent && !row.is_dry;
+        reject(new QuotaUnavailableError('the reservation was not answered in time', { mayHold, cause }));
       }, this.options.patienceMs);
       const end = (): void => {
         clearTimeout(timer);
@@ -66,6 +71,7 @@ export class ReserveLane {
       const item: Item = {
         row,
         wasSent: false,
+        isAside: false,
         isOver: false,
         resolve: (reply) => {
           end();
@@ -78,6 +84,7 @@ export class ReserveLane {
       };
       this.waiting += 1;
       const side = this.sides.get(row.tenant_id);
+      item.isAside = side !== undefined;
       if (side) side.push(item);
       else this.main.push(item);
     });
@@ -131,6 +138,7 @@ export class ReserveLane {
   }
 
   private putAside(items: readonly Item[]): void {
+    for (const item of items) item.isAside = true;
     for (const [tenantId, ofTenant] of Map.groupBy(items, ({ row }) => row.tenant_id)) {
       const queued = this.main.take(({ row }) => row.tenant_id === tenantId);
       const standing = this.sides.get(tenantId);
