@@ -83,6 +83,7 @@ describe(`wires that break under load (seed ${SEED})`, () => {
       wallet: INITIAL_NANO_USD - verdict.chargedNanoUsd,
       overrun: 0n,
     });
+    await stage.redisDecides();
     expect((await call(wired, paid)).outcome).toBe('answered');
     await stage.quiet([paid.tenantId]);
     expect(await stage.projected(paid.tenantId)).toBe((await stage.posted(paid.tenantId)).wallet);
@@ -122,11 +123,38 @@ describe(`wires that break under load (seed ${SEED})`, () => {
     await expectNothingLostUnder(() => broken(postgresWire, 'silence', 4_000));
   }, 60_000);
 
-  it('loses nothing when Redis stands still for 3 seconds', async () => {
+  it('loses nothing when Redis stands still for 6 seconds, in which Postgres decides', async () => {
     await expectNothingLostUnder(async () => {
       process.kill(stage.redis.pid, 'SIGSTOP');
-      await delay(3_000);
+      await servedByPostgres(6_000);
       process.kill(stage.redis.pid, 'SIGCONT');
     });
   }, 60_000);
+
+  it('loses nothing when half of the gateways are cut off from Redis: all of them let Postgres decide', async () => {
+    await expectNothingLostUnder(async () => {
+      redisWire.setMode('silence');
+      await servedByPostgres(6_000);
+      redisWire.setMode('pass');
+      redisWire.reset();
+    });
+  }, 60_000);
+
+  /** For so long, in which both gateways must answer again though one of them, at least, has no Redis. */
+  async function servedByPostgres(forMs: number): Promise<void> {
+    const startedMs = performance.now();
+    await until(
+      async () => (await stage.authority()).mode === 'postgres',
+      forMs,
+      () => 'nobody let Postgres decide',
+    );
+    const before = stage.clients.count('answered');
+    await until(
+      () => stage.clients.count('answered') >= before + 3 * CLIENTS,
+      forMs,
+      () => `too few answers while Postgres decides: ${JSON.stringify(stage.clients.statuses())}`,
+    );
+    expect((await stage.authority()).mode).toBe('postgres');
+    await delay(Math.max(0, startedMs + forMs - performance.now()));
+  }
 });

@@ -1,4 +1,4 @@
-import { readdirSync, statSync, truncateSync } from 'node:fs';
+import { cpSync, readdirSync, renameSync, rmSync, statSync, truncateSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Client } from 'pg';
@@ -95,6 +95,7 @@ describe(`servers that go away under load (seed ${SEED})`, () => {
     expect(wallet).toBe(INITIAL_NANO_USD - verdict.chargedNanoUsd);
     expect(overrun).toBe(0n);
     // The next call meets a projection that is right, rebuilt if it must be.
+    await stage.redisDecides();
     const after = await callOnce(paid);
     expect(after.outcome).toBe('answered');
     await stage.quiet([paid.tenantId]);
@@ -136,6 +137,47 @@ describe(`servers that go away under load (seed ${SEED})`, () => {
       const lost = truncateAppendOnlyFile(stage.redis.dataDir, random.integer(20, 80) / 100);
       expect(lost).toBeGreaterThan(0);
       await stage.redis.restart();
+    });
+    await expectNothingLost(paid, verdict);
+  }, 60_000);
+
+  it('loses nothing when Redis comes back with an old append-only file', async () => {
+    const paid = await tenantWithMoney();
+    const [now, old] = ['appendonlydir', 'appendonlydir.old'].map((name) => join(stage.redis.dataDir, name));
+    if (now === undefined || old === undefined) throw new Error('no folder');
+    const verdict = await under(paid, async () => {
+      cpSync(now, old, { recursive: true });
+      const before = stage.clients.count('answered');
+      await until(
+        () => stage.clients.count('answered') >= before + 5 * CLIENTS,
+        20_000,
+        () => 'no charges that the old file lacks',
+      );
+      await stage.redis.kill9();
+      rmSync(now, { recursive: true });
+      renameSync(old, now);
+      await stage.redis.restart();
+    });
+    await expectNothingLost(paid, verdict);
+  }, 60_000);
+
+  it('loses nothing when Redis is away for long: Postgres decides, and hands back when it is there again', async () => {
+    const paid = await tenantWithMoney();
+    const verdict = await under(paid, async () => {
+      await stage.redis.stop();
+      await until(
+        async () => (await stage.authority()).mode === 'postgres',
+        20_000,
+        () => 'nobody let Postgres decide',
+      );
+      const before = stage.clients.count('answered');
+      await until(
+        () => stage.clients.count('answered') >= before + 10 * CLIENTS,
+        20_000,
+        () => `no answers without Redis: ${JSON.stringify(stage.clients.statuses())}`,
+      );
+      await stage.redis.restart();
+      await stage.redisDecides();
     });
     await expectNothingLost(paid, verdict);
   }, 60_000);

@@ -15,6 +15,8 @@ export const STAGE_PRICE: KnownPrice = { input: 1_000_000_000n, output: 2_000_00
 const STAGE_PRICE_FIELDS = { input_usd_per_mtok: '1', output_usd_per_mtok: '2', per_request_usd: '0.0001' };
 
 const QUIET_WITHIN_MS = 30_000;
+/** Redis decides again this soon after every gateway sees it, and a circuit that has opened is tried again this soon. */
+const IMPATIENT = { QUOTA_HAND_BACK_MS: '500', BILLING_CIRCUIT_OPEN_MS: '1000' };
 const POLL_MS = 50;
 
 /** Real servers of one test file: Postgres database, Redis, simulator, and as many gateway processes as it starts. */
@@ -38,7 +40,11 @@ export class MoneyStage {
   }
 
   async startGateway(env: Readonly<Record<string, string>> = {}): Promise<TestGateway> {
-    const gateway = await startGateway({ databaseUrl: this.database.url, redisUrl: this.redis.url, env });
+    const gateway = await startGateway({
+      databaseUrl: this.database.url,
+      redisUrl: this.redis.url,
+      env: { ...IMPATIENT, ...env },
+    });
     this.gateways.push(gateway);
     return gateway;
   }
@@ -69,15 +75,36 @@ export class MoneyStage {
     );
   }
 
-  /** What is open now, in the ledger and in the projection. */
+  /** Polls until Redis decides (after an outage of it Postgres does, for a while). */
+  async redisDecides(withinMs = QUIET_WITHIN_MS): Promise<void> {
+    await until(
+      async () => (await this.authority()).mode === 'redis',
+      withinMs,
+      () => `Redis was not handed back to within ${withinMs} ms`,
+    );
+  }
+
+  /** Who decides over quota now, and since which epoch. */
+  async authority(): Promise<{ readonly mode: string; readonly epoch: string }> {
+    const { rows } = await this.pool.query<{ mode: string; epoch: string }>('select mode, epoch from quota_authority');
+    return rows[0] ?? { mode: 'none', epoch: '' };
+  }
+
+  /** What is open now, in the ledger and in the projection, where the tenant has a current one. */
   async openOf(tenantIds: readonly string[]): Promise<{ pending: number; holds: number }> {
     const { rows } = await this.pool.query<{ n: string }>(
       `select count(*) as n from billing_transaction where status = 'PENDING' and tenant_id = any ($1)`,
       [tenantIds],
     );
-    const holds = await this.withRedis((redis) =>
-      Promise.all(tenantIds.map((tenantId) => redis.hlen(`tg:{${tenantId}}:holds`))),
-    );
+    const { mode, epoch } = await this.authority();
+    const openIn = async (redis: Redis, tenantId: string): Promise<number> => {
+      const isCurrent = (await redis.hget(`tg:{${tenantId}}:quota`, 'epoch')) === epoch;
+      return isCurrent ? redis.hlen(`tg:{${tenantId}}:holds`) : 0;
+    };
+    const holds =
+      mode === 'redis'
+        ? await this.withRedis((redis) => Promise.all(tenantIds.map((tenantId) => openIn(redis, tenantId))))
+        : [];
     return { pending: Number(rows[0]?.n ?? 0), holds: holds.reduce((sum, count) => sum + count, 0) };
   }
 
