@@ -1,4 +1,4 @@
-import { Controller, Get, UseFilters } from '@nestjs/common';
+import { Controller, Get, ServiceUnavailableException, UseFilters } from '@nestjs/common';
 import { ApiTags } from '@nestjs/swagger';
 import {
   HealthCheck,
@@ -7,17 +7,21 @@ import {
   type HealthCheckResult,
   type HealthIndicatorResult,
 } from '@nestjs/terminus';
+import type { QuotaMode } from '../quota/authority-row';
 import { Drain } from '../platform/http/drain';
 import { DatabaseCheck } from './database.check';
 import { type DependencyCheck, PublicReason } from './dependency-check';
 import { HealthFilter } from './health.filter';
 import { LuaScriptsCheck } from './lua-scripts.check';
+import { QuotaAuthority } from './quota-authority';
 import { RedisCheck } from './redis.check';
 
 /** What a dependency may take: less than any prober's own patience. */
 const CHECK_MS = 2_000;
 /** These pages ask for no key: however often they are read, a dependency is asked this seldom. */
 const REMEMBER_MS = 500;
+
+type HealthReport = HealthCheckResult & { readonly mode: QuotaMode };
 
 @ApiTags('health')
 @Controller('health')
@@ -30,6 +34,7 @@ export class HealthController {
     private readonly database: DatabaseCheck,
     private readonly redis: RedisCheck,
     private readonly luaScripts: LuaScriptsCheck,
+    private readonly quota: QuotaAuthority,
   ) {}
 
   /** The event loop turns: nothing else, or a sick database would have every process killed. */
@@ -45,15 +50,20 @@ export class HealthController {
     return this.health.check([() => this.service(), () => this.ask(this.database)]);
   }
 
-  /** Everything the gateway leans on, and who decides over quota. */
+  /** Everything the gateway leans on, and who decides over quota: `mode` is also told where something is down. */
   @Get()
   @HealthCheck()
-  async everything(): Promise<HealthCheckResult & { mode: 'redis' }> {
-    const result = await this.health.check([
-      () => this.service(),
-      ...[this.database, this.redis, this.luaScripts].map((dependency) => () => this.ask(dependency)),
-    ]);
-    return { ...result, mode: 'redis' };
+  async everything(): Promise<HealthReport> {
+    const dependencies = this.quota.hasRedis ? [this.database, this.redis, this.luaScripts] : [this.database];
+    const checks = [() => this.service(), ...dependencies.map((dependency) => () => this.ask(dependency))];
+    const { mode } = this.quota;
+    try {
+      return { ...(await this.health.check(checks)), mode };
+    } catch (error) {
+      if (!(error instanceof ServiceUnavailableException)) throw error;
+      const report = error.getResponse();
+      throw typeof report === 'object' ? new ServiceUnavailableException({ ...report, mode }) : error;
+    }
   }
 
   private service(): HealthIndicatorResult {

@@ -9,8 +9,8 @@ import { DatabaseModule } from '../platform/database/database.module';
 import { Drain } from '../platform/http/drain';
 import { HttpModule } from '../platform/http/http.module';
 import { MetricsModule } from '../platform/metrics/metrics.module';
+import { EpochAuthority } from '../quota/epoch-authority';
 import { RedisConnection, ServerRefused } from '../platform/redis/redis-connection';
-import { ScriptRegistry } from '../platform/redis/script-registry';
 import { HealthModule } from './health.module';
 
 interface Report {
@@ -22,15 +22,13 @@ let database: TestDatabase;
 let redis: TestRedis;
 let app: NestFastifyApplication;
 
-async function startApp(): Promise<NestFastifyApplication> {
-  const settings = testSettings({ databaseUrl: database.url, redisUrl: redis.url });
+async function startApp(redisUrl = redis.url): Promise<NestFastifyApplication> {
+  const settings = testSettings({ databaseUrl: database.url, redisUrl });
   const module = await Test.createTestingModule({
     imports: [SettingsModule.register(settings), MetricsModule, DatabaseModule, HttpModule, HealthModule],
   }).compile();
   const application = module.createNestApplication<NestFastifyApplication>(new FastifyAdapter());
   await application.init();
-  await application.get(RedisConnection).open(() => Promise.resolve());
-  application.get(ScriptRegistry).bind('quota_deduct');
   return application;
 }
 
@@ -60,18 +58,29 @@ describe('health', () => {
     expect(report.body).toMatchObject({
       status: 'ok',
       mode: 'redis',
-      details: { lua_scripts: { scripts: ['quota_deduct'] } },
     });
+    expect(report.body.details?.lua_scripts).toHaveProperty('scripts');
     expect((await ask('/health/ready')).status).toBe(200);
     expect(await ask('/health/live')).toEqual({ status: 200, body: { status: 'ok' } });
   });
 
-  it('stays ready without Redis, and says that it is gone', async () => {
+  it('stays ready without Redis, and says that it is gone and who decides over quota then', async () => {
     await redis.kill9();
+    await app.get(EpochAuthority).switchToPostgres('test');
     const report = await ask('/health');
     expect(report.status).toBe(503);
+    expect(report.body).toMatchObject({ mode: 'postgres' });
     expect(statesOf(report)).toMatchObject({ database: 'up', redis: 'down' });
     expect((await ask('/health/ready')).status).toBe(200);
+  });
+
+  it('leans on nothing but Postgres where there is to be no Redis', async () => {
+    await app.close();
+    app = await startApp('none');
+    const report = await ask('/health');
+    expect(report.status).toBe(200);
+    expect(report.body).toMatchObject({ status: 'ok', mode: 'postgres' });
+    expect(statesOf(report)).toEqual({ service: 'up', database: 'up' });
   });
 
   it('says why a Redis that answers is not used', async () => {

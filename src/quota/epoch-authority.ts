@@ -40,7 +40,8 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   private known = 0n;
   /** The newest epoch heard or read of. */
   private heard = 0n;
-  private decidedBy: QuotaMode | undefined;
+  /** Who decides in the newest epoch that was read. */
+  private decided: { readonly epoch: bigint; readonly by: QuotaMode } | undefined;
   private catchingUp: Promise<void> | undefined;
   /** run_id of the server that was current when we last knew, or LEDGER: who takes our endings. */
   private served: string | undefined;
@@ -107,14 +108,19 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
     return this.known;
   }
 
-  /** Who decides in the newest epoch that is known; undefined until it was read for the first time. */
+  /** Who decides; undefined while a newer epoch is known to exist and not yet who decides in it. */
   get mode(): QuotaMode | undefined {
-    return this.decidedBy;
+    return this.decided?.epoch === this.heard ? this.decided.by : undefined;
+  }
+
+  /** Who decided when that was last known: for people. */
+  get lastMode(): QuotaMode {
+    return this.decided?.by ?? 'redis';
   }
 
   /** The epoch in which Postgres decides; undefined where, as far as is known, it does not. */
   get postgresEpoch(): bigint | undefined {
-    return this.decidedBy === 'postgres' ? this.heard : undefined;
+    return this.mode === 'postgres' ? this.heard : undefined;
   }
 
   /**
@@ -221,7 +227,6 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   private hear(epoch: bigint): void {
     if (epoch <= this.heard) return;
     this.heard = epoch;
-    this.decidedBy = undefined;
     this.catchUp(0);
   }
 
@@ -245,7 +250,7 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   /** Tells the others which server a living process leads to, or sees, and finds out who decides now. */
   private async beat(): Promise<void> {
     try {
-      if (this.decidedBy === 'postgres') await this.lookForRedis(this.heard);
+      if (this.mode === 'postgres') await this.lookForRedis(this.heard);
       else if (this.connection.isNone) await this.switchToPostgres('a process has no Redis (REDIS_URL=none)');
       else await this.followServed();
       await this.followers.forgetDead();
@@ -300,7 +305,7 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   private learn(authority: Reading, ours: RedisServer | undefined): boolean {
     if (authority.epoch < this.heard) return false;
     this.heard = authority.epoch;
-    this.decidedBy = authority.mode;
+    this.decided = { epoch: authority.epoch, by: authority.mode };
     if (authority.mode === 'postgres') {
       this.obeyPostgres();
       return true;

@@ -40,7 +40,7 @@ export class RedisCircuit {
     });
     metrics.beforeScrape(() => {
       metrics.circuitLevel.of('redis').set(this.circuit.level);
-      metrics.quotaMode.set(epochs.mode === 'postgres' ? 1 : 0);
+      metrics.quotaMode.set(epochs.lastMode === 'postgres' ? 1 : 0);
     });
   }
 
