@@ -83,6 +83,24 @@ async function runPrintedCurl({ output }: Launched): Promise<Response> {
 describe('npm start', () => {
   beforeAll(ensureBuilt, 120_000);
 
+  describe('where there is no Redis to be found', () => {
+    it('says so in one line with how to get one, and serves with Postgres deciding over quota', async () => {
+      const dataDir = join(makeTestFolder('start-'), 'data');
+      mkdirSync(dataDir, { mode: 0o711 });
+      const running = await launch(dataDir, { PATH: makeTestFolder('no-programs-'), PORT: '0' });
+      try {
+        expect(running.output()).toMatch(
+          /^tollgate: no Redis found, so Postgres decides over quota; for Redis install .*REDIS_URL.*$/m,
+        );
+        expect((await runPrintedCurl(running)).status).toBe(200);
+        expect(await (await fetch(`${running.url}/health`)).json()).toMatchObject({ status: 'ok', mode: 'postgres' });
+      } finally {
+        running.child.kill('SIGTERM');
+        await running.exitCode;
+      }
+    }, 90_000);
+  });
+
   describe('on a taken port', () => {
     let dataDir: string;
     let port: number;

@@ -9,7 +9,7 @@ import { startEmbeddedRedis } from './embedded-redis';
 import { type RunningProgram, startGatewayProcess, startSimulatorProcess, stopOrphanPrograms } from './gateway-process';
 import { takeLauncherLock } from './launcher-lock';
 import { postgresBinaries } from './postgres-binaries';
-import { findRedisBinary } from './redis-binary';
+import { findRedisBinary, NoRedisFound, type RedisBinary } from './redis-binary';
 import type { ServerProcess } from './server-process';
 import { StopRequest } from './stop-request';
 import { messageOf } from '../../kernel/error-message';
@@ -110,12 +110,10 @@ class Launcher {
     return server.url;
   }
 
+  /** The URL of a Redis of its own; `none` where there is nothing to start: Postgres decides over quota then. */
   private async startRedis(data: DataRoot, secrets: DevSecrets): Promise<string> {
-    const binary = await findRedisBinary({
-      named: given(this.env.EMBEDDED_REDIS_BINARY),
-      path: this.env.PATH ?? '',
-      unpackFolder: join(data.folder, 'redis-binary'),
-    });
+    const binary = await this.findRedis(data);
+    if (binary === undefined) return 'none';
     const server = await startEmbeddedRedis({
       folder: join(data.folder, 'redis'),
       binary,
@@ -126,6 +124,20 @@ class Launcher {
     this.parts.push({ name: 'Redis', ...server });
     say(`Redis listens on ${server.port}${server.port === REDIS_PORT ? '' : ` (${REDIS_PORT} is taken)`}`);
     return server.url;
+  }
+
+  private async findRedis(data: DataRoot): Promise<RedisBinary | undefined> {
+    try {
+      return await findRedisBinary({
+        named: given(this.env.EMBEDDED_REDIS_BINARY),
+        path: this.env.PATH ?? '',
+        unpackFolder: join(data.folder, 'redis-binary'),
+      });
+    } catch (error) {
+      if (!(error instanceof NoRedisFound)) throw error;
+      say(`no Redis found, so Postgres decides over quota; for Redis ${error.message}`);
+      return undefined;
+    }
   }
 
   private add(name: string, program: RunningProgram): RunningProgram {

@@ -21,10 +21,19 @@ export interface RedisBinarySearch {
 }
 
 const HOW_TO_GET_ONE =
-  'no Redis found: install redis-server or valkey-server (for example `apt-get install redis-server`, `brew install redis`), ' +
-  'or name a binary in EMBEDDED_REDIS_BINARY, or set REDIS_URL to a running Redis ≥ 6.2';
+  'install redis-server or valkey-server (for example `apt-get install redis-server`, `brew install redis`), or name a ' +
+  'binary in EMBEDDED_REDIS_BINARY, or set REDIS_URL to a running Redis ≥ 6.2';
 
-/** A named binary, one on PATH, one unpacked before, or Debian's packages unpacked without root; else one clear error. */
+/** Nothing was found that nobody named. The message says in one line how to get a Redis. */
+export class NoRedisFound extends Error {
+  override readonly name = 'NoRedisFound';
+
+  constructor(cause: unknown) {
+    super(`${HOW_TO_GET_ONE} (${firstLine(cause)})`, { cause });
+  }
+}
+
+/** A named binary, one on PATH, one unpacked before, or Debian's packages unpacked without root; else NoRedisFound. */
 export async function findRedisBinary(search: RedisBinarySearch): Promise<RedisBinary> {
   if (search.named !== undefined) {
     const binary = { command: search.named };
@@ -90,12 +99,12 @@ async function unpackDebianPackages(folder: string): Promise<RedisBinary> {
     rmSync(folder, { recursive: true, force: true });
     renameSync(partial, folder);
   } catch (error) {
-    throw new Error(`${HOW_TO_GET_ONE} (${firstLine(error)})`, { cause: error });
+    throw new NoRedisFound(error);
   } finally {
     rmSync(partial, { recursive: true, force: true });
   }
   const binary = unpackedBinary(folder);
-  if (binary === undefined) throw new Error(HOW_TO_GET_ONE);
+  if (binary === undefined) throw new NoRedisFound('nothing was unpacked');
   return binary;
 }
 
