@@ -42,6 +42,8 @@ const ROWS = `
 alter table billing_transaction add column scopes jsonb;
 alter table billing_transaction add column extended_nano_usd bigint not null default 0 check (extended_nano_usd >= 0);
 alter table billing_transaction add column checkpoint jsonb;
+alter table billing_transaction add column input_tokens_estimate bigint not null default 0
+  check (input_tokens_estimate >= 0);
 alter table billing_transaction drop constraint billing_transaction_funding_check;
 alter table billing_transaction add constraint billing_transaction_funding_check
   check (funding in ('wallet', 'allowance', 'subscription'));
@@ -51,7 +53,9 @@ comment on column billing_transaction.scopes is
 comment on column billing_transaction.extended_nano_usd is 'What of the hold was added after its admission.';
 comment on column billing_transaction.checkpoint is
   'Tokens by bucket that had been delivered when this was written: what is charged where the process dies.';
-alter type charge_row add attribute scopes jsonb, add attribute funding text;
+comment on column billing_transaction.input_tokens_estimate is
+  'Of the request, at admission: what is charged of a dead process'' charge without checkpoint where the policy says so.';
+alter type charge_row add attribute scopes jsonb, add attribute funding text, add attribute input_tokens_estimate bigint;
 `;
 
 /** Wallet, credit limit and promo together stay exact in doubles: 9,000,000 and 7,000 USD are below 2^53 nano-USD. */
@@ -92,11 +96,12 @@ begin
   insert into billing_transaction (
     id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
     balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start, api_key_id, api_key_name,
-    model, price_version, prices, scopes, funding)
+    model, price_version, prices, scopes, funding, input_tokens_estimate)
   select r.id, r.tenant_id, r.trace_id, 'charge', 'PENDING', r.channel, r.is_stream, r.epoch, r.process_id,
     r.hold_nano_usd, r.credit_limit_nano_usd, r.balance_before_nano_usd, r.balance_after_nano_usd,
     to_timestamp(r.day_window_start_ms / 1000.0), to_timestamp(r.month_window_start_ms / 1000.0),
-    r.api_key_id, r.api_key_name, r.model, r.price_version, r.prices, r.scopes, coalesce(r.funding, 'wallet')
+    r.api_key_id, r.api_key_name, r.model, r.price_version, r.prices, r.scopes, coalesce(r.funding, 'wallet'),
+    coalesce(r.input_tokens_estimate, 0)
   from unnest(v_rows) r
   where r.epoch = v_epoch and r.process_id = any (v_living)
   on conflict do nothing;

@@ -129,11 +129,12 @@ begin
   insert into billing_transaction (
     id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
     balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start, api_key_id, api_key_name,
-    model, price_version, prices, scopes, funding)
+    model, price_version, prices, scopes, funding, input_tokens_estimate)
   select a.id, a.tenant_id, a.trace_id, 'charge', 'PENDING', a.channel, a.is_stream, a.epoch, a.process_id,
     a.hold_nano_usd, a.credit_limit_nano_usd, a.balance_before_nano_usd, a.balance_after_nano_usd,
     to_timestamp(a.day_window_start_ms / 1000.0), to_timestamp(a.month_window_start_ms / 1000.0),
-    a.api_key_id, a.api_key_name, a.model, a.price_version, a.prices, a.scopes, a.funding
+    a.api_key_id, a.api_key_name, a.model, a.price_version, a.prices, a.scopes, a.funding,
+    coalesce(a.input_tokens_estimate, 0)
   from unnest(v_admitted) a;
 end $$;
 comment on function quota_reserve is

@@ -6,13 +6,28 @@ import { LedgerService } from './ledger/ledger.service';
 import { GatewayProcess } from './process/gateway-process';
 import { RequestLogWriter } from './request-log/request-log.writer';
 import { Charges } from './settlement/charges';
+import { CHECKPOINT_EVERY_MS, Checkpoints } from './settlement/checkpoints';
 import { LateEndings } from './settlement/late-endings';
 import { ProjectionQueue } from './settlement/projection-queue';
 import { ChargeWriter } from './writer/charge-writer';
 
+/** What a stream delivers in this time is the most that a dead process gives away. */
+const CHECKPOINT_MS = 5_000;
+
 @Module({
   imports: [DatabaseAccessModule, QuotaModule],
-  providers: [ChargeWriter, ProjectionQueue, LateEndings, Charges, LedgerService, GatewayProcess, RequestLogWriter, Invariants],
+  providers: [
+    ChargeWriter,
+    ProjectionQueue,
+    LateEndings,
+    Charges,
+    Checkpoints,
+    { provide: CHECKPOINT_EVERY_MS, useValue: CHECKPOINT_MS },
+    LedgerService,
+    GatewayProcess,
+    RequestLogWriter,
+    Invariants,
+  ],
   exports: [ChargeWriter, ProjectionQueue, Charges, LedgerService, GatewayProcess, RequestLogWriter, Invariants],
 })
 export class BillingModule implements OnModuleInit {

@@ -6,7 +6,8 @@ import type { AdmittedHold, PendingRow } from '../quota/quota-store.port';
  * A charge: PENDING while its hold is open, then COMMITTED or VOIDED, once.
  *
  *   (reserved) ─► PENDING ─► COMMITTED      settle: the full amount moves funding → revenue
- *        │           └─────► VOIDED         every attempt failed, or the sweeper ended a dead process' charge
+ *        │           └─────► VOIDED         every attempt failed
+ *        │     of a dead process: either, by the sweeper, as its last checkpoint or the policy says
  *        └─► COMMITTED | VOIDED             ended before its PENDING row was flushed: one row replaces both
  *
  * Ended charges never change; a mistake is corrected by a new, linked transaction.
@@ -31,6 +32,13 @@ export interface ServedBy {
   readonly upstreamId: string;
   readonly upstreamName: string;
   readonly providerName: string;
+}
+
+/** What an open stream has delivered so far. */
+export interface Delivered {
+  readonly tokens: TokenCounts;
+  readonly method: CountingMethod;
+  readonly servedBy: ServedBy;
 }
 
 export interface Settlement {

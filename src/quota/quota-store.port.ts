@@ -59,6 +59,7 @@ export interface PendingRow {
   readonly model: string;
   readonly price_version: string | null;
   readonly prices: unknown;
+  readonly input_tokens_estimate: number;
 }
 
 export interface HoldExtension {

@@ -1,9 +1,11 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool } from 'pg';
-import { type EndRow, SWEPT_END_REASON, voidFields } from '../billing/writer/charge-rows';
+import type { EndRow } from '../billing/writer/charge-rows';
 import { type CommittedRow, committedHoldOf, TOKENS_OF_ROW } from '../billing/ledger/ledger.service';
 import { ChargeWriter, type EndOutcome } from '../billing/writer/charge-writer';
+import { isRefusedData } from '../billing/writer/write-halving';
 import { nanoUsd } from '../kernel/money';
+import { Settings } from '../platform/config/settings';
 import { PG_POOL } from '../platform/database/pg-pool';
 import { RedisConnection } from '../platform/redis/redis-connection';
 import { EpochAuthority } from '../quota/epoch-authority';
@@ -18,8 +20,11 @@ import {
 } from '../quota/quota-store.port';
 import { frozenScopes } from '../quota/scopes/frozen-scopes';
 import { tenantBalance, type TenantBalanceRow } from '../quota/tenant-balance';
+import { CHARGE_ROW, type ChargeRow, SWEPT_VOID, sweptEnding } from './swept-ending';
 
 export interface Swept {
+  /** PENDING rows that became COMMITTED, as their last checkpoint or the policy says. */
+  readonly charged: number;
   /** PENDING rows that became VOIDED. */
   readonly voided: number;
   /** Holds that had no row: a VOIDED row was inserted first, so that a late insert collides. */
@@ -44,6 +49,7 @@ export interface SweepTask {
 
 interface Pass extends SweepTask {
   readonly refused: Set<string>;
+  readonly charged: Set<string>;
   readonly voided: Set<string>;
   readonly orphaned: Set<string>;
   finished: number;
@@ -51,20 +57,12 @@ interface Pass extends SweepTask {
 
 type Hold = readonly [holdId: string, entry: HoldEntry];
 
-interface ChargeRow {
-  readonly id: string;
-  readonly tenant_id: string;
-  readonly status: 'PENDING' | 'COMMITTED' | 'VOIDED';
-  readonly credit_limit_nano_usd: string;
-}
-
 /** Charges, or tenants, at once. */
 const BATCH = 500;
 const NO_TENANT = '00000000-0000-0000-0000-000000000000';
 /** What a script answers that meets a value it cannot work on; LOADING, READONLY, OOM and the like are the server's. */
 const DATA_ERROR = /^(ERR|WRONGTYPE) .*user_script/s;
 const SECONDS_A_DAY = 86_400;
-const REASON = { reasonCode: 'PROCESS_DEAD', endReason: SWEPT_END_REASON } as const;
 
 /**
  * Ends what one dead process left: first the rows, which are the truth, then the holds in the projection. Every step has
@@ -87,19 +85,35 @@ export class DeadCharges {
     @Inject(QUOTA_STORE) private readonly store: QuotaStore,
     private readonly connection: RedisConnection,
     private readonly epochs: EpochAuthority,
+    private readonly settings: Settings,
   ) {}
 
   /** Rejects where a server failed midway or `signal` aborted: what is left is found again. */
   async sweep(task: SweepTask): Promise<Swept> {
-    const pass: Pass = { ...task, refused: new Set(), voided: new Set(), orphaned: new Set(), finished: 0 };
-    await this.voidRows(pass);
-    // A demoted server's holds are nobody's: only the current one's must go.
-    const sawHolds = this.connection.isReady && !this.epochs.isDemoted;
-    if (sawHolds) {
+    const pass: Pass = {
+      ...task,
+      refused: new Set(),
+      charged: new Set(),
+      voided: new Set(),
+      orphaned: new Set(),
+      finished: 0,
+    };
+    await this.endRows(pass);
+    // A demoted server's holds are nobody's: only the current one's must go. Where Postgres decides the rows are the holds.
+    const isInRows = this.epochs.mode === 'postgres';
+    const isInRedis = !isInRows && this.connection.isReady && !this.epochs.isDemoted;
+    if (isInRedis) {
       for (const tenantId of await this.tenantsOf(pass)) await this.endHoldsOf(pass, tenantId);
     }
-    const { voided, orphaned, finished, refused } = pass;
-    return { voided: voided.size, orphaned: orphaned.size, finished, refused: refused.size, sawHolds };
+    const { charged, voided, orphaned, finished, refused } = pass;
+    return {
+      charged: charged.size,
+      voided: voided.size,
+      orphaned: orphaned.size,
+      finished,
+      refused: refused.size,
+      sawHolds: isInRedis || isInRows,
+    };
   }
 
   /**
@@ -135,20 +149,22 @@ export class DeadCharges {
    * reserves before it learns of its death is found by it.
    */
   async forget(processId: string, keptForDays: number): Promise<void> {
+    // While Postgres decides Redis may be away for good; a set that stays there is of no more use, nor harm.
+    if (this.epochs.mode === 'postgres' && !this.connection.isReady) return;
     await this.connection.client.expire(tenantsOfProcessKey(processId), keptForDays * SECONDS_A_DAY);
   }
 
-  private async voidRows(pass: Pass): Promise<void> {
+  private async endRows(pass: Pass): Promise<void> {
     let after: string | null = null;
     for (;;) {
       const { rows }: { rows: ChargeRow[] } = await this.pool.query<ChargeRow>(
-        `select id, tenant_id, status, credit_limit_nano_usd from billing_transaction
+        `select ${CHARGE_ROW} from billing_transaction
           where id >= $2 and ($3::uuid is null or id > $3) and process_id = $1 and status = 'PENDING'
           order by id limit ${BATCH}`,
         [pass.processId, after ?? pass.oldestOpenId, after],
       );
       pass.signal.throwIfAborted();
-      await Promise.all(rows.map((row) => this.voidRow(pass, row)));
+      await Promise.all(rows.map((row) => this.endOpen(pass, row)));
       const last = rows.at(-1);
       if (!last || rows.length < BATCH) return;
       after = last.id;
@@ -185,7 +201,7 @@ export class DeadCharges {
   /** Each by what stands in the ledger: no hold is released before its row has ended. */
   private async endHolds(pass: Pass, tenantId: string, holds: readonly Hold[]): Promise<void> {
     const { rows } = await this.pool.query<ChargeRow>(
-      `select id, tenant_id, status, credit_limit_nano_usd from billing_transaction where id = any ($1)`,
+      `select ${CHARGE_ROW} from billing_transaction where id = any ($1)`,
       [holds.map(([holdId]) => holdId)],
     );
     const rowOf = new Map(rows.map((row) => [row.id, row]));
@@ -214,7 +230,8 @@ export class DeadCharges {
     tell: () => Promise<void>,
   ): Promise<void> {
     if (await this.isTaken(tenantId, tell())) {
-      pass.finished += holdIds.filter((id) => !pass.voided.has(id) && !pass.orphaned.has(id)).length;
+      const { charged, voided, orphaned } = pass;
+      pass.finished += holdIds.filter((id) => !charged.has(id) && !voided.has(id) && !orphaned.has(id)).length;
     } else {
       for (const id of holdIds) pass.refused.add(id);
     }
@@ -246,23 +263,19 @@ export class DeadCharges {
     entry: HoldEntry,
     row: ChargeRow | undefined,
   ): Promise<'COMMITTED' | 'VOIDED' | undefined> {
-    if (row?.status === 'PENDING') return this.voidRow(pass, row);
+    if (row?.status === 'PENDING') return this.endOpen(pass, row);
     if (row) return row.status;
     const outcome = await this.write(pass, this.orphanRow(pass.processId, tenantId, holdId, entry));
     if (outcome === 'voided') pass.orphaned.add(holdId);
     return standing(outcome);
   }
 
-  private async voidRow(pass: Pass, row: ChargeRow): Promise<'COMMITTED' | 'VOIDED' | undefined> {
+  private async endOpen(pass: Pass, row: ChargeRow): Promise<'COMMITTED' | 'VOIDED' | undefined> {
     if (pass.refused.has(row.id)) return undefined;
     const { id, tenant_id, credit_limit_nano_usd } = row;
-    const outcome = await this.write(pass, {
-      ...voidFields(REASON),
-      id,
-      tenant_id,
-      credit_limit_nano_usd,
-      is_new: false,
-    });
+    const ending = sweptEnding(row, this.settings.deadChargePolicy);
+    const outcome = await this.write(pass, { ...ending, id, tenant_id, credit_limit_nano_usd, is_new: false });
+    if (outcome === 'committed') pass.charged.add(id);
     if (outcome === 'voided') pass.voided.add(id);
     return standing(outcome);
   }
@@ -276,11 +289,7 @@ export class DeadCharges {
 
   /** Undefined where the row was refused, or is still with the writer when the time is over; it stays there. */
   private async writeInTime(row: EndRow, patienceMs: number): Promise<EndOutcome | undefined> {
-    const written = this.writer.write(row).then(
-      (result) => result.outcome,
-      // The writer has logged why.
-      () => undefined,
-    );
+    const written = this.tryWrite(row);
     let timer: NodeJS.Timeout | undefined;
     const timeout = new Promise<'late'>((resolve) => {
       timer = setTimeout(resolve, patienceMs, 'late');
@@ -293,6 +302,15 @@ export class DeadCharges {
       this.countLate(row.tenant_id, -1);
     });
     return undefined;
+  }
+
+  /** Never rejects: the writer has logged why. What cannot be charged is voided, so that it does not stay open for ever. */
+  private async tryWrite(row: EndRow): Promise<EndOutcome | undefined> {
+    try {
+      return (await this.writer.write(row)).outcome;
+    } catch (error) {
+      return row.is_commit && isRefusedData(error) ? this.tryWrite({ ...row, ...SWEPT_VOID }) : undefined;
+    }
   }
 
   private countLate(tenantId: string, change: number): void {
@@ -317,7 +335,7 @@ export class DeadCharges {
   /** All that is known of a hold without a row; its trace id is lost, its own id stands in. */
   private orphanRow(processId: string, tenantId: string, holdId: string, entry: HoldEntry): EndRow {
     return {
-      ...voidFields(REASON),
+      ...SWEPT_VOID,
       id: holdId,
       tenant_id: tenantId,
       trace_id: holdId,

@@ -156,8 +156,9 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
     const swept = await this.sweepOne(row, oldestOpenId);
     if (endedBy(swept) > 0) {
       this.logger.warn(
-        `process ${row.id} left ${swept.voided} open charges, voided now, ${swept.orphaned} holds without a row and ` +
-          `${swept.finished} endings the projection did not know`,
+        `process ${row.id} left ${swept.charged + swept.voided} open charges, of which ${swept.charged} are charged and ` +
+          `${swept.voided} voided now, ${swept.orphaned} holds without a row and ${swept.finished} endings the ` +
+          `projection did not know`,
       );
       await this.restartQuiet(row);
     } else if (!swept.sawHolds) this.quiet.delete(row.id);
@@ -231,6 +232,6 @@ export class HoldSweeper implements OnApplicationBootstrap, BeforeApplicationShu
   }
 }
 
-function endedBy({ voided, orphaned, finished }: Swept): number {
-  return voided + orphaned + finished;
+function endedBy({ charged, voided, orphaned, finished }: Swept): number {
+  return charged + voided + orphaned + finished;
 }

@@ -11,6 +11,8 @@ const SHORT_BEATS = { PROCESS_BEAT_MS: '250', PROCESS_DEAD_MS: '3000', DISCONNEC
 const FIRST_SEED = firstSeed();
 const SEEDS = [FIRST_SEED, FIRST_SEED + 1, FIRST_SEED + 2];
 const INITIAL_USD = '1000';
+/** Every few seconds all open streams are checkpointed. */
+const CHECKPOINTED_WITHIN_MS = 15_000;
 
 describe('a gateway that is killed while it streams, beside one that lives', () => {
   let stage: MoneyStage;
@@ -85,6 +87,44 @@ describe('a gateway that is killed while it streams, beside one that lives', () 
     60_000,
   );
 
+  it('charges what streams had delivered at their last checkpoint, and no more', async () => {
+    const doomed = await stage.startGateway(SHORT_BEATS);
+    const doomedProcessId = await processIdOf(stage, doomed.pid);
+    const calls = Array.from({ length: STREAMS }, () =>
+      stage.clients.start(doomed.url, {
+        key: paid.key,
+        model: paid.model,
+        isStream: true,
+        fields: { x_simulate: { tokens: 9, hangAt: 5 } },
+      }),
+    );
+    await until(
+      async () => (await checkpointsOf(stage, doomedProcessId)) === STREAMS,
+      CHECKPOINTED_WITHIN_MS,
+      () => 'not every stream was checkpointed',
+    );
+    process.kill(doomed.pid, 'SIGKILL');
+    await doomed.ended;
+    const records = await Promise.all(calls.map((call) => call.done));
+    await until(
+      async () => (await statusOf(stage, doomedProcessId)) === 'swept',
+      25_000,
+      () => 'the dead process was not swept',
+    );
+    const rows = await readLedger(stage.pool, [paid.tenantId]);
+    for (const { traceId, body } of records) {
+      const row = rows.find((charge) => charge.traceId === traceId);
+      expect(row).toMatchObject({ status: 'COMMITTED', endReason: 'process_dead', countingMethod: 'estimated' });
+      const frames = body.split('data: ').length - 1;
+      expect(row?.output).toBeGreaterThan(0n);
+      expect(row?.output).toBeLessThanOrEqual(BigInt(frames));
+      expect(row?.amount).toBe(
+        ceilMillionth((row?.inputUncached ?? 0n) * STAGE_PRICE.input + (row?.output ?? 0n) * STAGE_PRICE.output),
+      );
+    }
+    expect(await invariantsOf(living)).toEqual(ALL_HOLD);
+  }, 60_000);
+
   it('lets the living process end its own streams afterwards, each charged for what was delivered', async () => {
     for (const call of livingStreams) call.abort();
     await Promise.all(livingStreams.map((call) => call.done));
@@ -154,6 +194,19 @@ async function processIdOf(stage: MoneyStage, pid: number): Promise<string> {
   );
   if (rows[0] === undefined) throw new Error(`no process row of pid ${pid}`);
   return rows[0].id;
+}
+
+async function checkpointsOf(stage: MoneyStage, processId: string): Promise<number> {
+  const { rows } = await stage.pool.query<{ n: number }>(
+    `select count(checkpoint)::int as n from billing_transaction where process_id = $1 and status = 'PENDING'`,
+    [processId],
+  );
+  return rows[0]?.n ?? 0;
+}
+
+/** Of tokens × price, with the price of a request, by the formula's one rounding up. */
+function ceilMillionth(weightedTokens: bigint): bigint {
+  return (weightedTokens + STAGE_PRICE.perRequest * 1_000_000n + 999_999n) / 1_000_000n;
 }
 
 async function statusOf(stage: MoneyStage, processId: string): Promise<string | undefined> {

@@ -5,6 +5,8 @@ import type { TestGateway } from '../support/test-gateway';
 import { readLedger } from '../support/three-logs';
 
 const CALLS = 24;
+/** Of them those that are no streams. */
+const BODIES = 4;
 /** Long enough that a living process on a busy machine is not taken for dead. */
 const SHORT_BEATS = { PROCESS_BEAT_MS: '250', PROCESS_DEAD_MS: '3000' };
 const FIRST_SEED = firstSeed();
@@ -34,14 +36,18 @@ describe('a gateway that stands still for longer than it takes to be declared de
     return { tokens: random.integer(20, 80), paceMs: random.integer(100, 400) };
   }
 
-  async function startCalls(gateway: TestGateway, random: Seeded): Promise<readonly RunningCall[]> {
-    const isStream = (at: number): boolean => at % 6 !== 0;
+  async function startCalls(
+    gateway: TestGateway,
+    random: Seeded,
+    script: (isStream: boolean) => object = (isStream) => scriptOf(random, isStream),
+  ): Promise<readonly RunningCall[]> {
+    const isStream = (at: number): boolean => at >= BODIES;
     const calls = Array.from({ length: CALLS }, (_, at) =>
       stage.clients.start(gateway.url, {
         key: paid.key,
         model: paid.model,
         isStream: isStream(at),
-        fields: { x_simulate: scriptOf(random, isStream(at)) },
+        fields: { x_simulate: script(isStream(at)) },
       }),
     );
     await until(
@@ -128,4 +134,26 @@ describe('a gateway that stands still for longer than it takes to be declared de
     },
     90_000,
   );
+
+  it('makes what the sweeper charged by checkpoints the whole cost of each stream, once', async () => {
+    const random = new Seeded(FIRST_SEED + 2);
+    const paused = await stage.startGateway(SHORT_BEATS);
+    const calls = await startCalls(paused, random, (isStream) =>
+      isStream ? { tokens: 60, paceMs: random.integer(250, 400) } : { tokens: 9, headersDelayMs: 15_000 },
+    );
+    await until(
+      async () => (await openRows(paused)).checkpointed === CALLS - BODIES,
+      15_000,
+      () => 'not every stream was checkpointed',
+    );
+    await pauseUntilSwept(paused, random);
+    await Promise.all(calls.map((call) => call.done));
+    await expectExact();
+    const rows = await readLedger(stage.pool, [paid.tenantId]);
+    const swept = rows.filter(({ status, endReason }) => status === 'COMMITTED' && endReason === 'process_dead');
+    expect(swept).toHaveLength(CALLS - BODIES);
+    const corrected = new Set(rows.map(({ corrects }) => corrects));
+    for (const { id, amount, refunded } of swept) expect(refunded).toBe(corrected.has(id) ? amount : 0n);
+    expect(swept.filter(({ id }) => corrected.has(id)).length).toBeGreaterThan(0);
+  }, 90_000);
 });

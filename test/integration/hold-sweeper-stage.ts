@@ -1,6 +1,7 @@
 import { SchedulerRegistry } from '@nestjs/schedule';
 import { Invariants } from '../../src/billing/invariants/invariants.service';
 import type { Clock } from '../../src/kernel/clock';
+import type { Settings } from '../../src/platform/config/settings';
 import { ProcessIdentity } from '../../src/platform/process/process-identity';
 import { DeadCharges } from '../../src/sync/dead-charges';
 import { HoldSweeper } from '../../src/sync/hold-sweeper';
@@ -49,7 +50,7 @@ export function sweeperOf({ module, pool }: MoneyProcess, clock: Clock, processB
 export interface SweepStage {
   readonly database: TestDatabase;
   /** One more process that stands still; `close` ends it. */
-  start(): Promise<MoneyProcess>;
+  start(overrides?: Partial<Settings>): Promise<MoneyProcess>;
   close(): Promise<void>;
 }
 
@@ -59,8 +60,9 @@ export async function openSweepStage(): Promise<SweepStage> {
   const started: MoneyProcess[] = [];
   return {
     database,
-    start: async () => {
-      const process = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url, ...STILL });
+    start: async (overrides = {}) => {
+      const servers = { databaseUrl: database.url, redisUrl: redis.url };
+      const process = await startMoneyProcess({ ...servers, ...STILL, ...overrides });
       started.push(process);
       return process;
     },

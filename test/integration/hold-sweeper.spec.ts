@@ -155,7 +155,7 @@ describe('the hold sweeper', () => {
     // As if the row had been inserted behind the page that was read.
     const task = { processId: idOf(dead), oldestOpenId: LAST_ID, ...unhurried };
     const pass = await living.module.get(DeadCharges).sweep(task);
-    expect(pass).toEqual({ voided: 1, orphaned: 0, finished: 0, refused: 0, sawHolds: true });
+    expect(pass).toEqual({ charged: 0, voided: 1, orphaned: 0, finished: 0, refused: 0, sawHolds: true });
     expect(await statusOfCharge(living, charge.held.holdId)).toBe('VOIDED');
     expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
   });

@@ -1,10 +1,11 @@
 import { Test, type TestingModule } from '@nestjs/testing';
 import { randomUUID } from 'node:crypto';
 import type { Pool } from 'pg';
-import type { Settlement } from '../../src/billing/charge';
+import type { Delivered, Settlement } from '../../src/billing/charge';
 import { BillingModule } from '../../src/billing/billing.module';
 import { LedgerService } from '../../src/billing/ledger/ledger.service';
 import { Charges } from '../../src/billing/settlement/charges';
+import { CHECKPOINT_EVERY_MS } from '../../src/billing/settlement/checkpoints';
 import type { OpenCharge } from '../../src/billing/settlement/open-charge';
 import { pendingRow } from '../../src/billing/writer/charge-rows';
 import { NO_TOKENS, type FrozenPrice } from '../../src/catalogue/price';
@@ -20,6 +21,9 @@ import { type CallerLimits, NO_LIMITS } from '../../src/quota/scopes/caller-limi
 import { SyncModule } from '../../src/sync/sync.module';
 import { testSettings } from './test-settings';
 
+/** Checkpoints are written when a test says so. */
+const NEVER_MS = 86_400_000;
+
 /** One process' worth of the money path on real servers: quota, ledger, writer, sweeper. */
 export interface MoneyProcess {
   readonly module: TestingModule;
@@ -34,7 +38,10 @@ export interface MoneyProcess {
 export async function startMoneyProcess(overrides: Partial<Settings>): Promise<MoneyProcess> {
   const module = await Test.createTestingModule({
     imports: [SettingsModule.register(testSettings(overrides)), MetricsModule, BillingModule, SyncModule],
-  }).compile();
+  })
+    .overrideProvider(CHECKPOINT_EVERY_MS)
+    .useValue(NEVER_MS)
+    .compile();
   module.useLogger(false);
   const redis = module.get(RedisConnection);
   await module.init();
@@ -90,6 +97,9 @@ export async function adjust(process: MoneyProcess, tenantId: string, amount: Na
   });
 }
 
+/** Of every call that holdRequest makes. */
+export const INPUT_TOKENS_ESTIMATE = 11;
+
 /** Each output token costs exactly one nano-USD. */
 export const ONE_NANO_A_TOKEN: FrozenPrice = {
   version: '1',
@@ -128,6 +138,7 @@ export function holdRequest(
       apiKeyName: 'test key',
       model: 'test-model',
       price: ONE_NANO_A_TOKEN,
+      inputTokens: INPUT_TOKENS_ESTIMATE,
     }),
     ...overrides,
   };
@@ -152,11 +163,13 @@ export async function openCharge(
   return charge;
 }
 
+const SERVED_BY = { upstreamId: newId(), upstreamName: 'test upstream', providerName: 'test provider' };
+
 export function outputOf(tokens: number): Settlement {
-  return {
-    tokens: { ...NO_TOKENS, output: tokens },
-    method: 'usage',
-    endReason: 'complete',
-    servedBy: { upstreamId: newId(), upstreamName: 'test upstream', providerName: 'test provider' },
-  };
+  return { ...deliveredOf(tokens), method: 'usage', endReason: 'complete' };
+}
+
+/** What a stream may have delivered so far. */
+export function deliveredOf(outputTokens: number): Delivered {
+  return { tokens: { ...NO_TOKENS, output: outputTokens }, method: 'estimated', servedBy: SERVED_BY };
 }

@@ -70,6 +70,7 @@ table billing_transaction with (fillfactor=70)
   scopes jsonb comment '[[counter, measure, start ms, end ms], ...]: the windows this charge counts in, frozen at the reserve; measure r is one request, u its amount in nano-USD.'
   extended_nano_usd bigint not null default 0 comment 'What of the hold was added after its admission.'
   checkpoint jsonb comment 'Tokens by bucket that had been delivered when this was written: what is charged where the process dies.'
+  input_tokens_estimate bigint not null default 0 comment 'Of the request, at admission: what is charged of a dead process'' charge without checkpoint where the policy says so.'
 table free_allowance
   comment 'Calls a calendar month that nobody pays for. Made from FREE_ALLOWANCES when a key of the tenant is first looked up.'
   tenant_id uuid not null
@@ -285,6 +286,7 @@ billing_transaction.billing_transaction_counting_method_check CHECK ((counting_m
 billing_transaction.billing_transaction_extended_nano_usd_check CHECK ((extended_nano_usd >= 0));
 billing_transaction.billing_transaction_funding_check CHECK ((funding = ANY (ARRAY['wallet'::text, 'allowance'::text, 'subscription'::text])));
 billing_transaction.billing_transaction_hold_nano_usd_check CHECK ((hold_nano_usd >= 0));
+billing_transaction.billing_transaction_input_tokens_estimate_check CHECK ((input_tokens_estimate >= 0));
 billing_transaction.billing_transaction_pkey PRIMARY KEY (id);
 billing_transaction.billing_transaction_status_check CHECK ((status = ANY (ARRAY['PENDING'::text, 'COMMITTED'::text, 'VOIDED'::text])));
 billing_transaction.billing_transaction_tenant_id_trace_id_key UNIQUE (tenant_id, trace_id);
@@ -505,11 +507,12 @@ begin
   insert into billing_transaction (
     id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
     balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start, api_key_id, api_key_name,
-    model, price_version, prices, scopes, funding)
+    model, price_version, prices, scopes, funding, input_tokens_estimate)
   select r.id, r.tenant_id, r.trace_id, 'charge', 'PENDING', r.channel, r.is_stream, r.epoch, r.process_id,
     r.hold_nano_usd, r.credit_limit_nano_usd, r.balance_before_nano_usd, r.balance_after_nano_usd,
     to_timestamp(r.day_window_start_ms / 1000.0), to_timestamp(r.month_window_start_ms / 1000.0),
-    r.api_key_id, r.api_key_name, r.model, r.price_version, r.prices, r.scopes, coalesce(r.funding, 'wallet')
+    r.api_key_id, r.api_key_name, r.model, r.price_version, r.prices, r.scopes, coalesce(r.funding, 'wallet'),
+    coalesce(r.input_tokens_estimate, 0)
   from unnest(v_rows) r
   where r.epoch = v_epoch and r.process_id = any (v_living)
   on conflict do nothing;
@@ -521,6 +524,28 @@ begin
     where b.id is not null or not r.process_id = any (v_living);
 end $function$
   comment 'Writes PENDING rows of holds whose epoch is still current and whose process is alive; answers the rows that exist now, with their status, and DEAD for those of a process that is not alive. A row not answered was fenced.';
+CREATE OR REPLACE FUNCTION public.billing_checkpoint(p_rows json)
+ RETURNS TABLE(id uuid)
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+#variable_conflict use_column
+begin
+  return query
+    with input as (
+      select (r ->> 'id')::uuid as id, (r -> 'checkpoint')::jsonb as checkpoint from json_array_elements(p_rows) r),
+    open as (
+      select b.id from billing_transaction b
+       where b.id in (select i.id from input i) and b.status = 'PENDING' for update skip locked)
+    update billing_transaction b set checkpoint = i.checkpoint
+      from input i
+     where b.id = i.id and b.id in (select o.id from open o)
+    returning b.id;
+end $function$
+  comment 'Keeps in open charges what their streams have delivered so far; answers those it was kept in. A charge that has ended, or whose row is not there yet, is left as it is.';
 CREATE OR REPLACE FUNCTION public.billing_end(p_rows json)
  RETURNS TABLE(id uuid, outcome text, tenant_id uuid, posted_nano_usd bigint, version bigint)
  LANGUAGE plpgsql
@@ -1061,11 +1086,12 @@ begin
   insert into billing_transaction (
     id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
     balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start, api_key_id, api_key_name,
-    model, price_version, prices, scopes, funding)
+    model, price_version, prices, scopes, funding, input_tokens_estimate)
   select a.id, a.tenant_id, a.trace_id, 'charge', 'PENDING', a.channel, a.is_stream, a.epoch, a.process_id,
     a.hold_nano_usd, a.credit_limit_nano_usd, a.balance_before_nano_usd, a.balance_after_nano_usd,
     to_timestamp(a.day_window_start_ms / 1000.0), to_timestamp(a.month_window_start_ms / 1000.0),
-    a.api_key_id, a.api_key_name, a.model, a.price_version, a.prices, a.scopes, a.funding
+    a.api_key_id, a.api_key_name, a.model, a.price_version, a.prices, a.scopes, a.funding,
+    coalesce(a.input_tokens_estimate, 0)
   from unnest(v_admitted) a;
 end $function$
   comment 'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; no rolling ones), days and months (start, next start, next end), offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, FENCED (another epoch, or Postgres does not decide), DEAD (its process) or ENDED (its charge).';
@@ -1169,7 +1195,7 @@ tenant_balance as
   GROUP BY tenant_id;
 
 -- types
-charge_row (id uuid, tenant_id uuid, trace_id uuid, channel text, is_stream boolean, epoch bigint, process_id uuid, hold_nano_usd bigint, credit_limit_nano_usd bigint, balance_before_nano_usd bigint, balance_after_nano_usd bigint, day_window_start_ms bigint, month_window_start_ms bigint, api_key_id uuid, api_key_name text, model text, price_version bigint, prices jsonb, is_new boolean, is_commit boolean, type text, amount_nano_usd bigint, tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint, tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text, upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text, scopes jsonb, funding text);
+charge_row (id uuid, tenant_id uuid, trace_id uuid, channel text, is_stream boolean, epoch bigint, process_id uuid, hold_nano_usd bigint, credit_limit_nano_usd bigint, balance_before_nano_usd bigint, balance_after_nano_usd bigint, day_window_start_ms bigint, month_window_start_ms bigint, api_key_id uuid, api_key_name text, model text, price_version bigint, prices jsonb, is_new boolean, is_commit boolean, type text, amount_nano_usd bigint, tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint, tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text, upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text, scopes jsonb, funding text, input_tokens_estimate bigint);
 quota_decision (status text, funding text, counted jsonb, uses quota_use[], place integer, check_limit bigint, used bigint, resets_ms bigint);
 quota_use (slot integer, start_ms bigint, end_ms bigint, used bigint);
 

@@ -70,6 +70,10 @@ export class Charges implements ChargeHouse, BeforeApplicationShutdown {
     return this.open.size > 0 || this.abandonedReserves > 0 || this.unwritten > 0 || !this.projection.isIdle;
   }
 
+  all(): Iterable<OpenCharge> {
+    return this.open.values();
+  }
+
   /** Smallest trace id of the open charges, undefined where none is open. */
   oldestOpenTraceId(): string | undefined {
     let oldest: string | undefined;

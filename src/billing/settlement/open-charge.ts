@@ -1,9 +1,10 @@
 import { refuse, type Refusal } from '../../kernel/errors';
 import type { AdmittedHold, HoldRequest } from '../../quota/quota-store.port';
 import type { CallerLimits } from '../../quota/scopes/caller-limits';
-import type { FrozenCharge, SettledCharge, Settlement, VoidReason } from '../charge';
+import type { Delivered, FrozenCharge, SettledCharge, Settlement, VoidReason } from '../charge';
 import { type EndFields, settleFields, voidFields } from '../writer/charge-rows';
 import type { Ending, EndResult, PendingAdmission } from '../writer/charge-writer';
+import { checkpointOf } from '../writer/checkpoint';
 
 /** What an open charge needs of the process it is open in. */
 export interface ChargeHouse {
@@ -25,6 +26,8 @@ export class OpenCharge {
   private wasReadmitted = false;
   private hasRow = false;
   private readonly durability: Promise<Refusal | undefined>;
+  private deliveredSoFar: () => Delivered | undefined = () => undefined;
+  private lastCheckpoint: string | undefined;
 
   constructor(
     private readonly charges: ChargeHouse,
@@ -46,6 +49,25 @@ export class OpenCharge {
 
   get held(): AdmittedHold {
     return this.frozen.hold;
+  }
+
+  /**
+   * Says how to learn what the stream has delivered: should this process die, that is charged. It is asked every few
+   * seconds and must be cheap; undefined while nothing was delivered. Another one takes its place.
+   */
+  checkpointFrom(delivered: () => Delivered | undefined): void {
+    this.deliveredSoFar = delivered;
+  }
+
+  /** What is to be kept of it now, as JSON; undefined where nothing was delivered since the last, or it is ending. */
+  checkpoint(): string | undefined {
+    const delivered = this.isEnding ? undefined : this.deliveredSoFar();
+    const checkpoint = delivered && JSON.stringify(checkpointOf(delivered));
+    return checkpoint === this.lastCheckpoint ? undefined : checkpoint;
+  }
+
+  keptCheckpoint(checkpoint: string): void {
+    this.lastCheckpoint = checkpoint;
   }
 
   /**

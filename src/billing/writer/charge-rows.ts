@@ -84,6 +84,8 @@ export interface ChargedCall {
   /** As the client named it: what is priced. */
   readonly model: string;
   readonly price: FrozenPrice;
+  /** As estimated for the hold. */
+  readonly inputTokens: number;
 }
 
 export function pendingRow(call: ChargedCall): PendingRow {
@@ -96,6 +98,7 @@ export function pendingRow(call: ChargedCall): PendingRow {
     model: call.model,
     price_version: call.price.version,
     prices: pricesJson(call.price),
+    input_tokens_estimate: call.inputTokens,
   };
 }
 
@@ -131,7 +134,10 @@ export function endedHold(holdId: string, fields: EndFields): EndedHold {
 }
 
 /** Columns of a COMMITTED ending; billing_end adds the immutable snapshot from which the amount can be computed again. */
-export function settleFields(price: FrozenPrice, settlement: Settlement): EndFields & { readonly amount: NanoUsd } {
+export function settleFields(
+  price: FrozenPrice,
+  settlement: Omit<Settlement, 'servedBy'> & Partial<Settlement>,
+): EndFields & { readonly amount: NanoUsd } {
   const { tokens, servedBy } = settlement;
   const amount = costOf(tokens, price);
   return {
@@ -142,9 +148,9 @@ export function settleFields(price: FrozenPrice, settlement: Settlement): EndFie
     ...tokenColumns(tokens),
     counting_method: settlement.method,
     end_reason: settlement.endReason,
-    upstream_id: servedBy.upstreamId,
-    upstream_name: servedBy.upstreamName,
-    provider_name: servedBy.providerName,
+    upstream_id: servedBy?.upstreamId ?? null,
+    upstream_name: servedBy?.upstreamName ?? null,
+    provider_name: servedBy?.providerName ?? null,
     reason_code: null,
     description: null,
   };

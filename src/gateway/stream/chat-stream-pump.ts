@@ -5,6 +5,7 @@ import { type FrameBatch, FrameWriter } from './frame-writer';
 import { dataOf, dataStart, renderFrame } from './sse-frame';
 import { SseSplitter } from './sse-splitter';
 import { type StreamClient } from './stream-client';
+import { type StreamProgress } from './tokens-so-far';
 import { type StreamEnding, type StreamEndReason } from './stream-ending';
 import { type FrameKind, TokenAccumulator } from './token-accumulator';
 
@@ -77,6 +78,17 @@ export class ChatStreamPump implements UpstreamReader {
       },
     );
     if (options.client.isGone) this.onClientGone();
+  }
+
+  /** What would be billed if it ended now, but for its text: cheap, for whoever wants to know it again and again. */
+  get progress(): StreamProgress {
+    const { accumulator, options } = this;
+    const isReadOn = options.client.isGone && options.disconnectPolicy === 'drain';
+    return {
+      usage: accumulator.usage,
+      isUsageFinal: this.hasTerminalFrame || accumulator.isUsageFinal,
+      chunks: isReadOn ? accumulator.chunks : this.deliveredChunks,
+    };
   }
 
   /** The call that feeds this pump, as soon as it exists. */

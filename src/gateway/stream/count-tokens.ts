@@ -29,7 +29,7 @@ export interface CountableAnswer {
 export type CountablePrompt = Pick<ChatRequest, 'body' | 'promptTextBytes'>;
 
 /** Both as at admission (money.md, Estimate). */
-const ESTIMATED_BYTES_PER_TOKEN = 3;
+export const ESTIMATED_BYTES_PER_TOKEN = 3;
 const ESTIMATED_TOKENS_PER_CHUNK = 3;
 
 /**

@@ -45,6 +45,7 @@ export function holdRequestOf(context: WorkflowContext): EstimatedHold {
       apiKeyName: principal.apiKeyName,
       model: chat.model,
       price,
+      inputTokens: tokens.inputTokens,
     }),
   };
   return { request, tokens };

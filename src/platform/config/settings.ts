@@ -120,6 +120,10 @@ export class Settings {
   @Min(200)
   processDeadMs = 60_000;
 
+  /** What a dead process' charge without a checkpoint costs: nothing, or its input as it was estimated. */
+  @IsIn(['void', 'charge_input'])
+  deadChargePolicy: 'void' | 'charge_input' = 'void';
+
   /** How long a new call waits for its PENDING row, and a terminal frame for its settle. */
   @Type(() => Number)
   @IsInt()

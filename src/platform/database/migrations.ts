@@ -8,6 +8,7 @@ import { QuotaModes1763800200000 } from '../../../migrations/1763800200000-quota
 import { QuotaDecision1763800205000 } from '../../../migrations/1763800205000-quota-decision';
 import { ReserveInPostgres1763800210000 } from '../../../migrations/1763800210000-reserve-in-postgres';
 import { UsageInRequestLog1763800300000 } from '../../../migrations/1763800300000-usage-in-request-log';
+import { Checkpoints1763800400000 } from '../../../migrations/1763800400000-checkpoints';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -23,4 +24,5 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   QuotaDecision1763800205000,
   ReserveInPostgres1763800210000,
   UsageInRequestLog1763800300000,
+  Checkpoints1763800400000,
 ];

@@ -8,6 +8,7 @@ import { Router } from '../../../routing/router';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import { type ProviderKind, type Upstream, UPSTREAMS } from '../../../upstreams/upstream.port';
 import { ChatStreamPump } from '../../stream/chat-stream-pump';
+import { tokensSoFar } from '../../stream/tokens-so-far';
 import type { StreamClientListener } from '../../stream/stream-client';
 import { type AttemptResult, ResponseReader } from '../../stream/response-reader';
 import { type AttemptVerdict, judgeAttempt } from '../attempt-verdict';
@@ -134,7 +135,7 @@ export class UpstreamCallStep implements WorkflowStep {
     const { client, renderErrorEvent } = context.request;
     context.respondingUpstream = candidate.target.upstreamName;
     const isAliased = candidate.target.upstreamModel !== chat.model;
-    return new ChatStreamPump({
+    const pump = new ChatStreamPump({
       client,
       choices: chat.choices,
       showUsage: chat.includeUsage,
@@ -144,6 +145,19 @@ export class UpstreamCallStep implements WorkflowStep {
       clock: this.clock,
       firstByteGate,
       renderError: renderErrorEvent,
+    });
+    if (context.has('quotaCheck')) this.checkpoint(context, candidate, pump);
+    return pump;
+  }
+
+  /** Should this process die, what the stream had delivered is charged. */
+  private checkpoint(context: WorkflowContext, { target }: RoutableUpstream, pump: ChatStreamPump): void {
+    const { chat } = context.validation;
+    const imageTokens = chat.images * context.routing.profile.tokensPerImage;
+    const { upstreamId, upstreamName, providerName } = target;
+    context.quotaCheck.charge.checkpointFrom(() => {
+      const counted = tokensSoFar(pump.progress, chat, imageTokens);
+      return counted && { ...counted, servedBy: { upstreamId, upstreamName, providerName } };
     });
   }
 
