@@ -97,14 +97,14 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
   {
     id: 'I4',
     states:
-      'Each hold was covered when it was admitted; no charge took its wallet below the credit limit frozen with it, and only ' +
-      'what exceeds that stands in overrun.',
+      'Each hold on a wallet was covered when it was admitted; no charge took its wallet below the credit limit frozen ' +
+      'with it, and only what exceeds that stands in overrun.',
     population: `select count(*) as n from billing_transaction where type = 'charge'`,
     violations: `
       select 'charge ' || id || ' was admitted with ' || balance_before_nano_usd || ' for a hold of ' || hold_nano_usd as what
         from billing_transaction
-       where type = 'charge' and hold_nano_usd > 0
-         and (balance_before_nano_usd is null or balance_before_nano_usd < hold_nano_usd)
+       where type = 'charge' and funding = 'wallet' and hold_nano_usd > extended_nano_usd
+         and (balance_before_nano_usd is null or balance_before_nano_usd < hold_nano_usd - extended_nano_usd)
       union all
       select 'account ' || id || ' (overrun) has a credit of ' || posted_nano_usd
         from ledger_account where name = 'overrun' and posted_nano_usd > 0
