@@ -43,8 +43,9 @@ export class TenantRebuild {
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  /** Throws QuotaUnavailableError where Redis is away. */
+  /** Throws QuotaUnavailableError where Redis is away. While Postgres decides nothing is projected. */
   async rebuild(tenantId: string): Promise<RebuildReport> {
+    if (this.epochs.mode === 'postgres') return { state: 'not_projected' };
     const { whyNotReady } = this.connection;
     if (whyNotReady !== undefined) throw new QuotaUnavailableError(whyNotReady);
     const epoch = this.epochs.current;
