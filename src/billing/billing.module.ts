@@ -8,6 +8,7 @@ import { RequestLogWriter } from './request-log/request-log.writer';
 import { Charges } from './settlement/charges';
 import { CHECKPOINT_EVERY_MS, Checkpoints } from './settlement/checkpoints';
 import { LateEndings } from './settlement/late-endings';
+import { OpenHolds } from './settlement/open-holds';
 import { ProjectionQueue } from './settlement/projection-queue';
 import { ChargeWriter } from './writer/charge-writer';
 
@@ -20,6 +21,7 @@ const CHECKPOINT_MS = 5_000;
     ChargeWriter,
     ProjectionQueue,
     LateEndings,
+    OpenHolds,
     Charges,
     Checkpoints,
     { provide: CHECKPOINT_EVERY_MS, useValue: CHECKPOINT_MS },

@@ -1,22 +1,18 @@
-import { type BeforeApplicationShutdown, Inject, Injectable, Logger } from '@nestjs/common';
+import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
 import { refuse, type Refusal } from '../../kernel/errors';
+import type { NanoUsd } from '../../kernel/money';
 import { isRefusedData } from '../writer/write-halving';
 import { Settings } from '../../platform/config/settings';
 import { Metrics } from '../../platform/metrics/metrics';
 import { ProcessIdentity } from '../../platform/process/process-identity';
-import {
-  type AdmittedHold,
-  type HoldRequest,
-  QUOTA_STORE,
-  type QuotaStore,
-  QuotaUnavailableError,
-} from '../../quota/quota-store.port';
+import { type AdmittedHold, type HoldRequest, QuotaUnavailableError } from '../../quota/quota-store.port';
 import type { FrozenPrice } from '../../catalogue/price';
 import type { FrozenCharge } from '../charge';
 import { admitRow, endedHold, type EndFields } from '../writer/charge-rows';
 import { ChargeWriter, type Ending, type EndResult, PendingAdmission } from '../writer/charge-writer';
 import { LateEndings } from './late-endings';
 import { type ChargeHouse, OpenCharge } from './open-charge';
+import { OpenHolds, type WhileOpen } from './open-holds';
 import { ProjectionQueue } from './projection-queue';
 
 /** After an unanswered reserve, when whatever it may have left behind is released once more. */
@@ -42,7 +38,7 @@ export class Charges implements ChargeHouse, BeforeApplicationShutdown {
   constructor(
     private readonly writer: ChargeWriter,
     private readonly projection: ProjectionQueue,
-    @Inject(QUOTA_STORE) private readonly store: QuotaStore,
+    private readonly holds: OpenHolds,
     private readonly process: ProcessIdentity,
     private readonly settings: Settings,
     private readonly metrics: Metrics,
@@ -52,6 +48,7 @@ export class Charges implements ChargeHouse, BeforeApplicationShutdown {
       metrics.holdsOpen.set(this.open.size);
       metrics.writerQueueDepth.of('admissions').set(writer.depth.admissions);
       metrics.writerQueueDepth.of('endings').set(writer.depth.endings);
+      metrics.writerQueueDepth.of('extensions').set(writer.depth.extensions);
       metrics.writerQueueDepth.of('projection').set(projection.depth);
     });
   }
@@ -115,7 +112,7 @@ export class Charges implements ChargeHouse, BeforeApplicationShutdown {
   async readmit(charge: OpenCharge): Promise<Refusal | PendingAdmission> {
     const { hold } = charge.frozen;
     try {
-      const outcome = await this.store.reserve({ ...charge.request, amount: hold.amount, isReadmission: true });
+      const outcome = await this.holds.reserveAgain(charge.request, hold.amount);
       if (!outcome.admitted) return outcome.refusal;
       charge.frozen = { ...charge.frozen, hold: outcome.hold };
       return this.admit(charge.frozen) ?? refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
@@ -124,6 +121,10 @@ export class Charges implements ChargeHouse, BeforeApplicationShutdown {
       if (!(error instanceof QuotaUnavailableError) || error.mayHold) this.abandonReserve(hold.tenantId, hold.holdId);
       return refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
     }
+  }
+
+  raise({ frozen, request }: OpenCharge, amount: NanoUsd, whileOpen: WhileOpen): Promise<AdmittedHold | Refusal> {
+    return this.holds.raise(frozen.hold, request, amount, whileOpen);
   }
 
   /** Resolves when the ending stands, or what is booked instead where the charge had ended already. */

@@ -1,10 +1,12 @@
 import { refuse, type Refusal } from '../../kernel/errors';
+import type { NanoUsd } from '../../kernel/money';
 import type { AdmittedHold, HoldRequest } from '../../quota/quota-store.port';
 import type { CallerLimits } from '../../quota/scopes/caller-limits';
 import type { Delivered, FrozenCharge, SettledCharge, Settlement, VoidReason } from '../charge';
 import { type EndFields, settleFields, voidFields } from '../writer/charge-rows';
 import type { Ending, EndResult, PendingAdmission } from '../writer/charge-writer';
 import { checkpointOf } from '../writer/checkpoint';
+import type { WhileOpen } from './open-holds';
 
 /** What an open charge needs of the process it is open in. */
 export interface ChargeHouse {
@@ -12,6 +14,8 @@ export interface ChargeHouse {
   readonly waitMs: number;
   end(charge: OpenCharge, admission: PendingAdmission, ending: Ending): Promise<EndResult>;
   readmit(charge: OpenCharge): Promise<Refusal | PendingAdmission>;
+  /** Of a charge whose row stands: the hold as it is once it is durably raised. */
+  raise(charge: OpenCharge, amount: NanoUsd, whileOpen: WhileOpen): Promise<AdmittedHold | Refusal>;
   refundUnanswered(charge: OpenCharge): Promise<void>;
   count(fields: EndFields, isStream: boolean): void;
   close(charge: OpenCharge): void;
@@ -28,6 +32,10 @@ export class OpenCharge {
   private readonly durability: Promise<Refusal | undefined>;
   private deliveredSoFar: () => Delivered | undefined = () => undefined;
   private lastCheckpoint: string | undefined;
+  /** Extensions take their turn. */
+  private lastExtension: Promise<unknown> = Promise.resolve();
+  /** What quota is asked for an extension just now. */
+  private asking: Promise<unknown> | undefined;
 
   constructor(
     private readonly charges: ChargeHouse,
@@ -75,15 +83,19 @@ export class OpenCharge {
    * suffices, the sweeper was faster, or Postgres did not take it in time. Then the caller sends nothing and voids.
    */
   durable(): Promise<Refusal | undefined> {
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<Refusal>((resolve) => {
-      timer = setTimeout(() => {
-        resolve(refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 }));
-      }, this.charges.waitMs);
-    });
-    return Promise.race([this.durability, late]).finally(() => {
-      clearTimeout(timer);
-    });
+    return this.inTime(this.durability);
+  }
+
+  /**
+   * Raises the hold to an amount that the stream may reach, under the limits it was admitted with. Resolves with nothing
+   * once the larger hold is durable, and at once where it has the amount already; else with the scope that refuses. Where
+   * Postgres does not take it in time it is refused, though it may stand later: what is held too much is given back when
+   * the charge ends. Nothing is added to a charge that is ending.
+   */
+  extend(toAmount: NanoUsd): Promise<Refusal | undefined> {
+    const extension = this.lastExtension.then(() => this.extendNow(toAmount));
+    this.lastExtension = extension.catch(() => undefined);
+    return this.inTime(extension);
   }
 
   /**
@@ -153,9 +165,42 @@ export class OpenCharge {
   private async end(ending: Ending): Promise<EndResult> {
     if (this.ending) throw new Error(`charge ${this.held.holdId} ends twice`);
     this.ending = ending;
+    // Nothing of a hold may be moved after its end; what has been asked already is known soon.
+    if (this.asking) await this.asking;
     // A row that has left its queue is awaited: it may be fenced, and the hold moving into today's epoch just now.
     if (this.admission.state !== 'queued') this.hasRow = (await this.durability) === undefined;
     return this.charges.end(this, this.admission, ending);
+  }
+
+  private async extendNow(toAmount: NanoUsd): Promise<Refusal | undefined> {
+    const refusal = await this.durability;
+    if (refusal) return refusal;
+    if (toAmount <= this.held.amount) return undefined;
+    this.hasRow = true;
+    const raised = await this.charges.raise(this, toAmount, (ask) => this.whileOpen(ask));
+    if ('code' in raised) return raised;
+    this.frozen = { ...this.frozen, hold: raised };
+    return undefined;
+  }
+
+  private async whileOpen<T>(ask: () => Promise<T>): Promise<T | undefined> {
+    if (this.isEnding) return undefined;
+    const answer = ask();
+    this.asking = answer.catch(() => undefined);
+    return answer;
+  }
+
+  /** The longest that a caller waits for a row. */
+  private inTime(written: Promise<Refusal | undefined>): Promise<Refusal | undefined> {
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<Refusal>((resolve) => {
+      timer = setTimeout(() => {
+        resolve(refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 }));
+      }, this.charges.waitMs);
+    });
+    return Promise.race([written, late]).finally(() => {
+      clearTimeout(timer);
+    });
   }
 
   private async awaitRow(): Promise<Refusal | undefined> {

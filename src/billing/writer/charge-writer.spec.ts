@@ -90,7 +90,7 @@ describe('a tenant whose wallet somebody else has locked', () => {
     expect(results.map(({ outcome }) => outcome)).toEqual(Array.from({ length: rounds + 1 }, () => 'committed'));
     expect((await harness.accounts(blocked)).wallet).toEqual({ posted: 1_000n - 6n * 3n, version: 6n });
     expect((await harness.accounts(other)).wallet).toEqual({ posted: 1_000n - 6n * 5n, version: 6n });
-    expect(harness.writer.depth).toEqual({ admissions: 0, endings: 0 });
+    expect(harness.writer.depth).toEqual({ admissions: 0, endings: 0, extensions: 0 });
 
     // It is back in the main lane with the others.
     await Promise.all([endAll(ofBlocked.slice(rounds + 1), 3), endAll(ofOther.slice(rounds + 1), 5)]);

@@ -21,12 +21,14 @@ const STREAM_WINDOW_MS = 2;
 const BODY_WINDOW_MS = 25;
 /** An answer waits for its settle: long enough to share a commit, short beside any model's answer. */
 const END_WINDOW_MS = 2;
+/** A stream goes on while its hold is raised. */
+const EXTEND_WINDOW_MS = 5;
 const MAX_BATCH = 500;
 /** Rows waiting in one lane before new charges are turned away; endings are bounded by the charges that were admitted. */
 const MAX_QUEUED = 20_000;
 export const LOCK_TIMEOUT_MS = 250;
 /** One connection a lane: each writes one batch at a time. */
-const WRITERS = 3;
+const WRITERS = 4;
 /** Side lanes have connections of their own: however many tenants are blocked, the lanes keep theirs. */
 const SIDE_WRITERS = 2;
 /** Short, because blocked tenants share the turns with those whose write will succeed at once. */
@@ -93,6 +95,20 @@ interface EndItem {
   readonly reject: (error: unknown) => void;
 }
 
+/** A hold that was raised, with the epoch in which it was. */
+export interface ExtendRow {
+  readonly id: string;
+  readonly tenant_id: string;
+  readonly hold_nano_usd: string;
+  readonly epoch: string;
+}
+
+interface ExtendItem {
+  readonly row: ExtendRow;
+  readonly resolve: (isExtended: boolean) => void;
+  readonly reject: (error: unknown) => void;
+}
+
 /**
  * The group-commit writer of charges. Every row it was given is written, retried forward while Postgres is away; a row
  * that Postgres will never take (SQLSTATE 22, 23) is split off by halves and refused alone; a tenant whose row somebody
@@ -114,7 +130,8 @@ export class ChargeWriter implements OnApplicationShutdown {
   private readonly streamAdmissions = this.admitLane(STREAM_WINDOW_MS);
   private readonly bodyAdmissions = this.admitLane(BODY_WINDOW_MS);
   private readonly endings = this.endLane();
-  private readonly lanes = [this.streamAdmissions, this.bodyAdmissions, this.endings];
+  private readonly extensions = this.extendLane();
+  private readonly lanes = [this.streamAdmissions, this.bodyAdmissions, this.endings, this.extensions];
 
   constructor(
     @Inject(DATABASE_ACCESS) access: DatabaseAccess,
@@ -126,10 +143,11 @@ export class ChargeWriter implements OnApplicationShutdown {
     this.sidePool = createPgPool(access, SIDE_WRITERS, { ...limits, lockMs: SIDE_LOCK_TIMEOUT_MS });
   }
 
-  get depth(): { readonly admissions: number; readonly endings: number } {
+  get depth(): { readonly admissions: number; readonly endings: number; readonly extensions: number } {
     return {
       admissions: this.streamAdmissions.depth + this.bodyAdmissions.depth,
       endings: this.endings.depth,
+      extensions: this.extensions.depth,
     };
   }
 
@@ -168,6 +186,16 @@ export class ChargeWriter implements OnApplicationShutdown {
     if (result.outcome !== 'missing') return result;
     this.logger.error(`the PENDING row of charge ${id} has vanished; its ending is written whole`);
     return this.endOrVoid({ ...row, is_new: true }, ending);
+  }
+
+  /**
+   * Makes a raised hold durable in its row, which stands; at most one of a charge at a time. False where the epoch it was
+   * raised in is over, or its charge has ended. Rejects as `end` does.
+   */
+  extend(row: ExtendRow): Promise<boolean> {
+    return new Promise((resolve, reject) => {
+      this.extensions.push({ row, resolve, reject });
+    });
   }
 
   /** Ends a charge of which only the row is known (sweeper, corrections). */
@@ -247,6 +275,19 @@ export class ChargeWriter implements OnApplicationShutdown {
     });
   }
 
+  private extendLane(): ForwardLane<ExtendItem> {
+    return new ForwardLane<ExtendItem>({
+      ...this.forward,
+      windowMs: EXTEND_WINDOW_MS,
+      tenantOf: (item) => item.row.tenant_id,
+      write: (batch, isAside) => this.writeExtensions(batch, isAside),
+      refused: (item, error) => {
+        this.logger.error(`Postgres refuses the extension of charge ${item.row.id}: ${String(error)}`);
+        item.reject(error);
+      },
+    });
+  }
+
   private async writeAdmissions(batch: readonly PendingAdmission[], isAside: boolean): Promise<void> {
     for (const admission of batch) admission.state = 'writing';
     const rowsNow = (): AdmitRow[] => batch.map((admission) => admission.row);
@@ -273,9 +314,16 @@ export class ChargeWriter implements OnApplicationShutdown {
     if (oldest) this.metrics.billingSeconds.observe((performance.now() - oldest.askedMs) / 1000);
   }
 
+  private async writeExtensions(batch: readonly ExtendItem[], isAside: boolean): Promise<void> {
+    const rowsNow = (): ExtendRow[] => batch.map((item) => item.row);
+    const found = await this.call<{ id: string }>('billing_extend', rowsNow, isAside);
+    const extended = new Set(found.map(({ id }) => id));
+    for (const { row, resolve } of batch) resolve(extended.has(row.id));
+  }
+
   /** `rowsNow` is read when the statement leaves: what waits for a turn may be ended otherwise meanwhile. */
   private async call<R extends object>(
-    name: 'billing_admit' | 'billing_end',
+    name: 'billing_admit' | 'billing_end' | 'billing_extend',
     rowsNow: () => readonly object[],
     isAside: boolean,
   ): Promise<R[]> {
