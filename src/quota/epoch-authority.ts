@@ -10,6 +10,8 @@ import { ServerFollowers } from './server-followers';
 
 /** Between two attempts to read an epoch that was heard of. */
 const READ_AGAIN_MS = 200;
+/** A Postgres that does not say who decides in this time keeps nobody from leaving. */
+const LAST_LOOK_MS = 1_000;
 /** Stands for the ledger where a server's run_id says who takes our endings. */
 const LEDGER = 'the ledger';
 
@@ -93,12 +95,7 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
    */
   async payOnTheWayOut(): Promise<boolean> {
     this.stopping.abort();
-    const hasLooked =
-      !this.debt.hasTold ||
-      (await this.refresh().then(
-        () => true,
-        () => false,
-      ));
+    const hasLooked = !this.debt.hasTold || (await this.lookOnce());
     await this.debt.payNow((beyond) => this.raiseOwed(beyond));
     return hasLooked && !this.debt.isOwing;
   }
@@ -211,6 +208,14 @@ export class EpochAuthority implements OnModuleInit, OnApplicationShutdown {
   async refresh(): Promise<bigint> {
     this.learn(await this.row.read(this.heard, this.patience), this.connection.server);
     return this.known;
+  }
+
+  private lookOnce(): Promise<boolean> {
+    const looked = this.refresh().then(
+      () => true,
+      () => false,
+    );
+    return Promise.race([looked, pause(LAST_LOOK_MS, false, { ref: false })]);
   }
 
   /** Whoever leaves tries once, and does not keep the way out waiting. */
