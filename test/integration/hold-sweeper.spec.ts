@@ -1,4 +1,5 @@
 import { Client } from 'pg';
+import { GatewayProcess } from '../../src/billing/process/gateway-process';
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { ChargeWriter } from '../../src/billing/writer/charge-writer';
 import { floorOfTime } from '../../src/kernel/ids';
@@ -118,6 +119,17 @@ describe('the hold sweeper', () => {
       { type: 'correction', status: 'COMMITTED', amount_nano_usd: '120', reason_code: 'LATE_SETTLE' },
     ]);
     await dead.module.get(ProjectionQueue).drain(2_000);
+    await expectInvariants(living);
+  });
+
+  it('a paused process that finds itself declared dead opens nothing more, and holds nothing for what it refuses', async () => {
+    const limits = await createTenant(dead, nanoUsd(1_000n));
+    await living.pool.query(`update gateway_process set status = 'dead' where id = $1`, [idOf(dead)]);
+    await dead.module.get(GatewayProcess).writeBeat();
+    await expect(openCharge(dead, limits, 300n)).rejects.toThrow('BILLING_SERVICE_ERROR');
+    await dead.module.get(ProjectionQueue).drain(2_000);
+    expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
+    expect(await living.redis.client.hget(quotaKey(limits.tenantId), 'held')).toBe('0');
     await expectInvariants(living);
   });
 
