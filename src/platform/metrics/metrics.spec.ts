@@ -31,6 +31,7 @@ const NAMES = [
   'tollgate_answers_before_settle_total',
   'tollgate_quota_mode',
   'tollgate_circuit_level',
+  'tollgate_quota_refusals_passed_total',
   'tollgate_rates_in_process_total',
   'tollgate_invariant_violations',
 ];
@@ -58,6 +59,22 @@ describe('Metrics', () => {
     expect(text).toContain('redis_lua_duration_seconds_count{script="quota_deduct"} 1');
     expect(text).toContain('tollgate_requests_total{route="/v1/models",status="200"} 1');
     expect(text).toContain('tollgate_writer_queue_depth{queue="settle"} 7');
+  });
+
+  it('tells tenths of a millisecond of a quota check apart', async () => {
+    const metrics = new Metrics();
+    for (const tenths of [1, 2, 33, 50]) metrics.quotaCheckSeconds.observe((tenths - 0.5) / 10_000);
+    const { text } = await metrics.scrape();
+    const upTo = (le: string): string | undefined =>
+      text.match(`quota_check_duration_seconds_bucket\\{le="${le}"\\} (\\d+)`)?.[1];
+    expect(['0.0001', '0.0002', '0.0032', '0.0033', '0.0049', '0.005'].map(upTo)).toEqual([
+      '1',
+      '2',
+      '2',
+      '3',
+      '3',
+      '4',
+    ]);
   });
 
   it('bounds the values of a label, whatever is counted', async () => {
