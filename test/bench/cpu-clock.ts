@@ -49,3 +49,23 @@ export function treeCpuMicros(rootPid: number): number {
   }
   return ticks * MICROS_PER_TICK;
 }
+
+export interface CoreTicks {
+  readonly busy: number;
+  readonly all: number;
+}
+
+/** What a core has done since boot, whoever used it. */
+export function coreTicks(core: number): CoreTicks {
+  const line = new RegExp(`^cpu${core} (.*)$`, 'm').exec(readFileSync('/proc/stat', 'utf8'))?.[1];
+  if (line === undefined) throw new Error(`/proc/stat does not tell of core ${core}`);
+  // user nice system idle iowait irq softirq steal; guest times are in user already.
+  const ticks = line.split(' ').slice(0, 8).map(Number);
+  const all = ticks.reduce((sum, value) => sum + value, 0);
+  return { busy: all - (ticks[3] ?? 0) - (ticks[4] ?? 0), all };
+}
+
+/** Share of the time between two readings. */
+export function busyShare(before: CoreTicks, after: CoreTicks): number {
+  return (after.busy - before.busy) / Math.max(1, after.all - before.all);
+}

@@ -25,6 +25,17 @@ export interface LoadResult {
 /** After the last call has been sent the generator waits this long, so that every call is answered and counted. */
 const DRAIN_SECONDS = 2;
 
+export interface LoadOptions {
+  readonly seconds: number;
+  readonly concurrency: number;
+  readonly core: number;
+  /**
+   * Mean pause of a connection between two calls, exponentially distributed, so that many of them call like people who
+   * know nothing of each other; 0, as unless given: the next call follows at once.
+   */
+  readonly pauseMs?: number;
+}
+
 /**
  * Closed loop for `seconds`, then no new calls, and the open ones are read to their end: N answers are N calls.
  */
@@ -32,13 +43,14 @@ export async function runLoad(
   tools: DebianTools | undefined,
   folder: string,
   target: LoadTarget,
-  options: { readonly seconds: number; readonly concurrency: number; readonly core: number },
+  options: LoadOptions,
 ): Promise<LoadResult> {
   const pin = ['-c', String(options.core)];
   const limits = { maxBuffer: 10_000_000, timeout: (options.seconds + DRAIN_SECONDS + 20) * 1000 };
   if (tools === undefined) {
     const program = join(__dirname, 'fallback', 'load-program.js');
-    const job = JSON.stringify({ ...target, seconds: options.seconds, concurrency: options.concurrency });
+    const { seconds, concurrency, pauseMs = 0 } = options;
+    const job = JSON.stringify({ ...target, seconds, concurrency, pauseMs });
     const { stdout } = await run('taskset', [...pin, process.execPath, program, job], limits);
     return resultOf(stdout);
   }
@@ -57,6 +69,7 @@ export async function runLoad(
     target.url,
     '--',
     String(options.seconds),
+    String(options.pauseMs ?? 0),
   ];
   const env = { ...process.env, LD_LIBRARY_PATH: tools.libraryPath };
   const { stdout } = await run('taskset', args, { ...limits, env });
@@ -81,8 +94,13 @@ wrk.method = "POST"
 wrk.body = [==[${target.body}]==]
 wrk.headers["content-type"] = "application/json"
 wrk.headers["authorization"] = "${target.authorization}"
-function init(args) stop_at = now() + tonumber(args[1]) end
-function delay() if now() >= stop_at then return 3600000 end return 0 end
+local pause_ms
+function init(args) stop_at = now() + tonumber(args[1]) pause_ms = tonumber(args[2]) end
+function delay()
+  local pause = pause_ms == 0 and 0 or math.floor(-math.log(1 - math.random()) * pause_ms + 0.5)
+  if now() + pause / 1000 >= stop_at then return 3600000 end
+  return pause
+end
 function done(s, l)
   io.write(string.format(
     'RESULT {"answers":%d,"answersNot2xx":%d,"socketErrors":%d,"bytes":%d,"p50Ms":%.3f,"p99Ms":%.3f}\\n',

@@ -3,10 +3,12 @@ import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { findProjectRoot } from '../../src/platform/config/project-root';
 import { findDebianTools } from './debian-tools';
+import { measureHalfLoad } from './half-load';
 import { type Bench, checkAnswer, measure } from './measure';
 import { type MockUpstream, startMockUpstream } from './mock-upstream';
 import { type BenchOptions, parseOptions, type SubjectName, USAGE } from './options';
 import { monotonicMicros, summariseProfile } from './profile';
+import { measureQuotaCost } from './quota-cost/quota-cost';
 import { renderTable, type Sample, writeResults } from './report';
 import { SCENARIOS } from './scenarios';
 import { claimTheMachine } from './single-run';
@@ -49,6 +51,11 @@ async function run(options: BenchOptions, projectFolder: string): Promise<void> 
   // Everything started from here stays off the gateways' core, the stores included.
   execFileSync('taskset', ['-a', '-c', '-p', String(LOAD_CORE), String(process.pid)], { stdio: 'ignore' });
 
+  if (options.mode === 'quota') {
+    const samples = await measureQuotaCost({ options, projectFolder, folder, driverCore: GATEWAY_CORE, say });
+    say(`written: ${writeResults(projectFolder, options, 'no load generator', samples)}`);
+    return;
+  }
   const found = await findDebianTools(join(projectFolder, '.data', 'tools', 'bench'));
   const tools = 'missing' in found ? undefined : found;
   const toolsLine =
@@ -58,9 +65,14 @@ async function run(options: BenchOptions, projectFolder: string): Promise<void> 
   say(toolsLine);
   const bench = { tools, folder, loadCore: LOAD_CORE };
   const mock = await startMockUpstream(tools, folder, LOAD_CORE);
+  const start = (name: SubjectName): Promise<Subject> =>
+    startSubject(name, bench, mock, projectFolder, options.nodeArguments);
   try {
-    if (options.isProfile) await profile(bench, mock, options, projectFolder);
-    else await compare(bench, mock, options, projectFolder, toolsLine);
+    if (options.mode === 'profile') await profile(bench, mock, options, projectFolder);
+    else if (options.mode === 'half-load') {
+      const samples = await measureHalfLoad({ bench, mock, options, gatewayCore: GATEWAY_CORE, start, say });
+      say(`written: ${writeResults(projectFolder, options, toolsLine, samples)}`);
+    } else await compare(bench, options, { start, projectFolder, toolsLine });
   } finally {
     await mock.stop();
   }
@@ -73,24 +85,27 @@ function startSubject(
   projectFolder: string,
   nodeArguments: readonly string[],
 ): Promise<Subject> {
-  return name === 'tollgate'
-    ? startTollgate({ projectFolder, folder: bench.folder, mock, core: GATEWAY_CORE, nodeArguments })
-    : startPassThrough(name, { folder: bench.folder, mock, core: GATEWAY_CORE, nodeArguments });
+  const more = { folder: bench.folder, mock, core: GATEWAY_CORE, nodeArguments };
+  return name === 'floor' || name === 'fastify'
+    ? startPassThrough(name, more)
+    : startTollgate(name, { projectFolder, ...more });
 }
 
 /** All subjects stay up and take turns, so that the noise of the machine meets each of them alike. */
 async function compare(
   bench: Bench,
-  mock: MockUpstream,
   options: BenchOptions,
-  projectFolder: string,
-  toolsLine: string,
+  {
+    start,
+    projectFolder,
+    toolsLine,
+  }: { start: (name: SubjectName) => Promise<Subject>; projectFolder: string; toolsLine: string },
 ): Promise<void> {
   const subjects: Subject[] = [];
   const samples: Sample[] = [];
   try {
     for (const name of options.subjects) {
-      subjects.push(await startSubject(name, bench, mock, projectFolder, options.nodeArguments));
+      subjects.push(await start(name));
     }
     for (let round = 0; round <= options.rounds; round += 1) {
       for (const scenario of options.scenarios.map((name) => SCENARIOS[name])) {
@@ -109,15 +124,18 @@ async function compare(
     for (const subject of subjects.reverse()) await subject.stop();
   }
   say(renderTable(samples, options));
-  const lastProof = samples.findLast((sample) => sample.proof !== undefined)?.proof;
-  if (lastProof !== undefined) {
-    say(
-      `\nProved after each run: ${lastProof.charges} answers with 2xx = ${lastProof.charges} COMMITTED charges, ` +
-        `${lastProof.chargedNanoUsd} nano-USD charged, balance ${lastProof.balanceNanoUsd} exact.`,
-    );
-    say(`invariants: ${lastProof.invariants}`);
-  }
+  say(`\n${proofLines(samples).join('\n')}`);
   say(`written: ${writeResults(projectFolder, options, toolsLine, samples)}`);
+}
+
+/** The last proof of each subject and tenant: it speaks of everything before it. */
+function proofLines(samples: readonly Sample[]): string[] {
+  const last = new Map(
+    samples.map(({ subject, scenario, proof }) => [`${subject}, ${SCENARIOS[scenario].caller}`, proof]),
+  );
+  return [...last].flatMap(([name, proof]) =>
+    proof === undefined ? [] : [`proved after each run of ${name}: ${proof.says}`, `  invariants: ${proof.invariants}`],
+  );
 }
 
 function progressLine(sample: Sample): string {
@@ -126,9 +144,9 @@ function progressLine(sample: Sample): string {
   );
   const round = sample.round === 0 ? 'warm-up' : `round ${sample.round}`;
   return (
-    `${round.padEnd(8)} ${sample.scenario.padEnd(9)} ${sample.subject.padEnd(9)} ` +
+    `${round.padEnd(8)} ${sample.scenario.padEnd(9)} ${sample.subject.padEnd(17)} ` +
     `${sample.cpuMicrosPerRequest.toFixed(1).padStart(8)} µs/req  ${sample.answersPerSecond.toFixed(0).padStart(6)} req/s  ` +
-    [...helpers, sample.proof === undefined ? '' : `proved ${sample.proof.charges} charges`].join('  ')
+    [...helpers, sample.proof === undefined ? '' : `proved ${sample.proof.answers} answers`].join('  ')
   );
 }
 

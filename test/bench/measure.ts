@@ -16,7 +16,13 @@ export async function measure(
   bench: Bench,
   subject: Subject,
   scenario: Scenario,
-  run: { readonly round: number; readonly seconds: number; readonly concurrency: number },
+  run: {
+    readonly round: number;
+    readonly seconds: number;
+    readonly concurrency: number;
+    /** See LoadOptions. */
+    readonly pauseMs?: number;
+  },
 ): Promise<Sample> {
   const target = subject.target(scenario);
   const helpersBefore = subject.helpersCpuMicros();

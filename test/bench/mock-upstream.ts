@@ -81,7 +81,13 @@ ${Object.values(SCENARIOS).map(locationOf).join('')}  }
 function locationOf(scenario: Scenario): string {
   const path = `/${scenario.name}/v1/chat/completions`;
   if (!scenario.isStream) {
-    return `    location = ${path} { default_type application/json; return 200 ${quote(scenario.answerParts.join(''))}; }\n`;
+    const answer = (at: string, more = ''): string =>
+      `    location = ${at} { ${more}default_type application/json; return 200 ${quote(scenario.answerParts.join(''))}; }\n`;
+    if (scenario.thinkMs === 0) return answer(path);
+    // `return` answers at once and with a length; what comes before it must be a location of its own.
+    const now = `/${scenario.name}/now`;
+    const wait = `    location = ${path} { echo_sleep ${scenario.thinkMs / 1000}; echo_exec ${now}; }\n`;
+    return `${wait}${answer(now, 'internal; ')}`;
   }
   // echo_flush makes each event a write of its own; the shortest sleep lets the gateway see each alone.
   const pause = scenario.pauseMs === 0 ? '' : ` echo_flush; echo_sleep ${scenario.pauseMs / 1000};`;

@@ -1,4 +1,6 @@
 import { parseOptions } from './options';
+import { nanoUsd } from '../../src/kernel/money';
+import { scopeCount, scopeRows } from './quota-cost/scope-rows';
 import { median, ratiosByRound, renderTable, type Sample } from './report';
 import { amountNanoUsd, SCENARIOS } from './scenarios';
 
@@ -30,6 +32,18 @@ describe('bench report', () => {
     );
   });
 
+  it('compares every scope with none within a subject and round', () => {
+    const samples = [
+      sample('tollgate', 1, 100),
+      sample('tollgate', 2, 200),
+      { ...sample('tollgate', 1, 120), scenario: 'S1-scopes' as const },
+      { ...sample('tollgate', 2, 280), scenario: 'S1-scopes' as const },
+    ].map((each) => (each.scenario === 'S1' ? { ...each, scenario: 'S1-full' as const } : each));
+    expect(renderTable(samples, parseOptions(['--scenario', 'S1-full,S1-scopes', '--subjects', 'tollgate']))).toContain(
+      'tollgate: every scope / none (S1-full): median 1.30 (by round 1.20 1.40)',
+    );
+  });
+
   it('leaves out rounds in which one of the two was not measured', () => {
     expect(ratiosByRound([sample('tollgate', 1, 100)], 'S1', 'tollgate', 'floor')).toEqual([]);
   });
@@ -46,8 +60,46 @@ describe('bench options', () => {
     [['--seconds', '0'], '--seconds'],
     [['--rounds', 'x'], '--rounds'],
     [['--nonsense'], '--nonsense'],
+    [['--subjects', 'nginx'], '--subjects'],
+    [['--calls', '-1'], '--calls'],
+    [['--quota', '--half-load'], '--quota and --half-load'],
   ])('refuses %j, naming the flag', (args, flag) => {
     expect(() => parseOptions(args)).toThrow(flag);
+  });
+});
+
+describe('bench modes', () => {
+  it('compare what the money costs unless asked otherwise', () => {
+    expect(parseOptions([])).toMatchObject({
+      mode: 'compare',
+      subjects: ['floor', 'fastify', 'tollgate', 'tollgate-simple'],
+    });
+  });
+
+  it('look at half load where Redis and where Postgres decides', () => {
+    expect(parseOptions(['--half-load'])).toMatchObject({
+      mode: 'half-load',
+      subjects: ['tollgate', 'tollgate-postgres'],
+    });
+  });
+});
+
+describe('bench rows of limits', () => {
+  const rows = scopeRows().map(({ name, limits }) => {
+    const caller = { tenantId: 't', timezone: 'UTC', creditLimit: nanoUsd(0n), ...limits };
+    return [name, scopeCount(caller, { hasRolling: true }), scopeCount(caller, { hasRolling: false })];
+  });
+
+  it('have none, one of each kind of window, and all that one call can meet', () => {
+    expect(rows).toEqual([
+      ['none', 0, 0],
+      ['calendar', 1, 1],
+      ['first use', 1, 1],
+      ['lifetime', 1, 1],
+      ['rolling', 1, 0],
+      ['open', 1, 1],
+      ['all', 15, 11],
+    ]);
   });
 });
 

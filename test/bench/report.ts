@@ -36,14 +36,23 @@ export function ratiosByRound(
   subject: SubjectName,
   base: SubjectName,
 ): number[] {
-  const cost = (name: SubjectName): Map<number, number> =>
-    new Map(
-      samples
-        .filter((sample) => sample.scenario === scenario && sample.subject === name)
-        .map((sample) => [sample.round, sample.cpuMicrosPerRequest]),
-    );
-  const bases = cost(base);
-  return [...cost(subject)].flatMap(([round, micros]) => {
+  return ratios(costsByRound(samples, scenario, subject), costsByRound(samples, scenario, base));
+}
+
+function costsByRound(
+  samples: readonly Sample[],
+  scenario: ScenarioName,
+  subject: SubjectName,
+): ReadonlyMap<number, number> {
+  return new Map(
+    samples
+      .filter((sample) => sample.scenario === scenario && sample.subject === subject)
+      .map((sample) => [sample.round, sample.cpuMicrosPerRequest]),
+  );
+}
+
+function ratios(costs: ReadonlyMap<number, number>, bases: ReadonlyMap<number, number>): number[] {
+  return [...costs].flatMap(([round, micros]) => {
     const baseMicros = bases.get(round);
     return baseMicros === undefined ? [] : [micros / baseMicros];
   });
@@ -74,15 +83,25 @@ export function renderTable(samples: readonly Sample[], options: BenchOptions): 
     for (const [subject, base] of [
       ['tollgate', 'fastify'],
       ['tollgate', 'floor'],
+      ['tollgate', 'tollgate-simple'],
+      ['tollgate-postgres', 'tollgate'],
       ['fastify', 'floor'],
     ] as const) {
-      const ratios = ratiosByRound(samples, scenario, subject, base);
-      if (ratios.length === 0) continue;
-      const each = ratios.map((ratio) => ratio.toFixed(2)).join(' ');
-      lines.push(`  ${subject} / ${base}: median ${median(ratios).toFixed(2)} (by round ${each})`);
+      lines.push(...ratioLine(`${subject} / ${base}`, ratiosByRound(samples, scenario, subject, base)));
+    }
+    if (scenario !== 'S1-scopes') continue;
+    for (const subject of options.subjects) {
+      const each = ratios(costsByRound(samples, scenario, subject), costsByRound(samples, 'S1-full', subject));
+      lines.push(...ratioLine(`${subject}: every scope / none (S1-full)`, each));
     }
   }
   return lines.join('\n');
+}
+
+function ratioLine(name: string, byRound: readonly number[]): string[] {
+  if (byRound.length === 0) return [];
+  const each = byRound.map((ratio) => ratio.toFixed(2)).join(' ');
+  return [`  ${name}: median ${median(byRound).toFixed(2)} (by round ${each})`];
 }
 
 function rowOf(subject: SubjectName, samples: readonly Sample[]): string[] {
@@ -105,7 +124,13 @@ function rowOf(subject: SubjectName, samples: readonly Sample[]): string[] {
   ];
 }
 
-function align(rows: readonly (readonly string[])[]): string[] {
+/** A difference with its sign. */
+export function signed(value: number, digits: number): string {
+  return `${value < 0 ? '−' : '+'}${Math.abs(value).toFixed(digits)}`;
+}
+
+/** Cells as columns: the first to the left, the others to the right. */
+export function align(rows: readonly (readonly string[])[]): string[] {
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows.map((row) =>
     row
@@ -120,7 +145,7 @@ export function writeResults(
   projectFolder: string,
   options: BenchOptions,
   tools: string,
-  samples: readonly Sample[],
+  samples: readonly object[],
 ): string {
   const folder = join(projectFolder, 'bench-results');
   mkdirSync(folder, { recursive: true });

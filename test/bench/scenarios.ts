@@ -14,11 +14,17 @@ export interface Scenario {
   readonly answerParts: readonly string[];
   /** Milliseconds between two parts; 0: all in one write. */
   readonly pauseMs: number;
+  /** Milliseconds before the first part. */
+  readonly thinkMs: number;
+  readonly caller: Caller;
   readonly promptTokens: number;
   readonly completionTokens: number;
 }
 
-export type ScenarioName = 'S1' | 'S1-full' | 'S2' | 'S2-burst';
+export type ScenarioName = 'S1' | 'S1-full' | 'S1-scopes' | 'S1-20ms' | 'S1-20ms-scopes' | 'S2' | 'S2-burst';
+
+/** Whose key asks: of the tenant without limits, or of the one that meets every scope there is, far from its limits. */
+export type Caller = 'unlimited' | 'limited';
 
 /** USD per million tokens, as given to the admin API; the amounts below are in nano-USD. */
 export const INPUT_USD_PER_MTOK = '2.5';
@@ -100,12 +106,19 @@ function stream(name: ScenarioName, title: string, model: string, pauseMs: numbe
     requestBody: requestBody(model, true),
     answerParts: streamedAnswer(model, 230, 97),
     pauseMs,
+    thinkMs: 0,
+    caller: 'unlimited',
     promptTokens: 230,
     completionTokens: 97,
   };
 }
 
-function whole(name: ScenarioName, title: string, model: string, concurrency: number): Scenario {
+function whole(
+  name: ScenarioName,
+  title: string,
+  model: string,
+  { concurrency, thinkMs = 0, caller = 'unlimited' }: { concurrency: number; thinkMs?: number; caller?: Caller },
+): Scenario {
   return {
     name,
     title,
@@ -115,15 +128,35 @@ function whole(name: ScenarioName, title: string, model: string, concurrency: nu
     requestBody: requestBody(model, false),
     answerParts: [wholeAnswer(model, 230, 120)],
     pauseMs: 0,
+    thinkMs,
+    caller,
     promptTokens: 230,
     completionTokens: 120,
   };
 }
 
+/** What the upstream of the half load takes for its answer (see half-load.ts). */
+const UPSTREAM_MS = 20;
+
 export const SCENARIOS: Readonly<Record<ScenarioName, Scenario>> = {
-  S1: whole('S1', '1 KB request, 1 KB answer, no stream, 64 open calls', 'bench-whole', 64),
+  S1: whole('S1', '1 KB request, 1 KB answer, no stream, 64 open calls', 'bench-whole', { concurrency: 64 }),
   // The same at saturation: a call that awaits two commits keeps the core busy only where many are open.
-  'S1-full': whole('S1-full', '1 KB request, 1 KB answer, no stream, 256 open calls', 'bench-full', 256),
+  'S1-full': whole('S1-full', '1 KB request, 1 KB answer, no stream, 256 open calls', 'bench-full', {
+    concurrency: 256,
+  }),
+  'S1-scopes': whole('S1-scopes', 'S1-full by a key that meets every scope', 'bench-scopes', {
+    concurrency: 256,
+    caller: 'limited',
+  }),
+  'S1-20ms': whole('S1-20ms', 'S1 with an upstream that takes 20 ms', 'bench-20ms', {
+    concurrency: 64,
+    thinkMs: UPSTREAM_MS,
+  }),
+  'S1-20ms-scopes': whole('S1-20ms-scopes', 'S1-20ms by a key that meets every scope', 'bench-20ms-scopes', {
+    concurrency: 64,
+    thinkMs: UPSTREAM_MS,
+    caller: 'limited',
+  }),
   S2: stream('S2', 'stream of 100 events, each its own write, 1 ms apart', 'bench-stream', 1),
   'S2-burst': stream('S2-burst', 'stream of 100 events in one write', 'bench-burst', 0),
 };

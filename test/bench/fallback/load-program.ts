@@ -1,8 +1,9 @@
 import { Agent, request } from 'node:http';
+import { setTimeout as delay } from 'node:timers/promises';
 import { type LoadResult, type LoadTarget } from '../load';
 
 /** Stands in for wrk where Debian's packages cannot be had: the same closed loop, at several times its CPU. */
-const job = JSON.parse(process.argv[2] ?? '') as LoadTarget & { seconds: number; concurrency: number };
+const job = JSON.parse(process.argv[2] ?? '') as LoadTarget & { seconds: number; concurrency: number; pauseMs: number };
 const agent = new Agent({ keepAlive: true, maxSockets: job.concurrency });
 const deadline = performance.now() + job.seconds * 1000;
 const latenciesMs: number[] = [];
@@ -44,7 +45,11 @@ function call(): Promise<void> {
 }
 
 async function loop(): Promise<void> {
-  while (performance.now() < deadline) await call();
+  for (;;) {
+    if (job.pauseMs > 0) await delay(-Math.log(1 - Math.random()) * job.pauseMs);
+    if (performance.now() >= deadline) return;
+    await call();
+  }
 }
 
 void Promise.all(Array.from({ length: job.concurrency }, loop)).then(() => {

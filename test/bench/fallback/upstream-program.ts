@@ -14,12 +14,18 @@ const server = createServer((request, response) => {
     response.writeHead(404).end();
     return;
   }
-  response.writeHead(200, { 'content-type': scenario.isStream ? 'text/event-stream' : 'application/json' });
-  if (scenario.pauseMs === 0) {
-    response.end(scenario.answerParts.join(''));
+  const head = { 'content-type': scenario.isStream ? 'text/event-stream' : 'application/json' };
+  if (scenario.pauseMs === 0 && scenario.thinkMs === 0) {
+    response.writeHead(200, head).end(scenario.answerParts.join(''));
     return;
   }
   void (async () => {
+    await delay(scenario.thinkMs);
+    response.writeHead(200, head);
+    if (scenario.pauseMs === 0) {
+      response.end(scenario.answerParts.join(''));
+      return;
+    }
     for (const part of scenario.answerParts) {
       response.write(part);
       await delay(scenario.pauseMs);

@@ -30,6 +30,7 @@ export async function startPassThrough(name: 'floor' | 'fastify', options: PassT
       body: scenario.requestBody,
     }),
     helpersCpuMicros: () => ({}),
+    scrape: () => undefined,
     prove: () => Promise.resolve(undefined),
     stop: () => child.stop(),
   };

@@ -9,6 +9,8 @@ export interface Subject {
   target(scenario: Scenario): LoadTarget;
   /** CPU microseconds used so far by what the gateway needs beside itself, by name. */
   helpersCpuMicros(): Readonly<Record<string, number>>;
+  /** Its own metrics as text; undefined where it has none. */
+  scrape(): Promise<string> | undefined;
   /**
    * Called after each run with the number of 2xx answers clients have had from it in that run.
    * @throws Error where what the subject recorded does not agree.
@@ -18,8 +20,13 @@ export interface Subject {
 }
 
 export interface Proof {
+  /** 2xx answers of this tenant since the start, each of them accounted for. */
+  readonly answers: number;
+  /** Rows COMMITTED for them. */
   readonly charges: number;
   readonly chargedNanoUsd: string;
   readonly balanceNanoUsd: string;
+  /** The same in words. */
+  readonly says: string;
   readonly invariants: string;
 }

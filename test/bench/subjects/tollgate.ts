@@ -1,22 +1,18 @@
 import { randomBytes } from 'node:crypto';
-import { mkdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
-import { prepareDataRoot } from '../../../src/platform/embedded/data-root';
-import { startEmbeddedPostgres } from '../../../src/platform/embedded/embedded-postgres';
-import { startEmbeddedRedis } from '../../../src/platform/embedded/embedded-redis';
 import { freePort } from '../../../src/platform/embedded/free-port';
-import { postgresBinaries } from '../../../src/platform/embedded/postgres-binaries';
-import { findRedisBinary } from '../../../src/platform/embedded/redis-binary';
 import { startChild } from '../child';
 import { processCpuMicros, treeCpuMicros } from '../cpu-clock';
-import { type MockUpstream, upstreamBaseUrl } from '../mock-upstream';
-import { INPUT_USD_PER_MTOK, OUTPUT_USD_PER_MTOK, SCENARIOS } from '../scenarios';
-import { AdminClient, textField } from './admin-client';
+import { type MockUpstream } from '../mock-upstream';
+import { type Caller, type Scenario } from '../scenarios';
+import { startStores, type Stores } from '../stores';
+import { AdminClient } from './admin-client';
+import { type BenchTenant, setUp } from './bench-tenants';
 import { LedgerProof } from './proof';
-import { type Subject } from './subject';
+import { SimpleProof } from './simple-proof';
+import { type Proof, type Subject } from './subject';
 
-const INITIAL_BALANCE_USD = 1_000_000n;
-const NANO_USD_PER_USD = 1_000_000_000n;
+export type TollgateName = 'tollgate' | 'tollgate-simple' | 'tollgate-postgres';
 
 export interface TollgateOptions {
   readonly projectFolder: string;
@@ -27,42 +23,53 @@ export interface TollgateOptions {
   readonly nodeArguments: readonly string[];
 }
 
-/** The compiled gateway with money on and everything durable: real Postgres with fsync, real Redis with its AOF. */
-export async function startTollgate(options: TollgateOptions): Promise<Subject> {
+interface Prover {
+  prove(scenario: Scenario, answers: number): Promise<Proof>;
+}
+
+/**
+ * The compiled gateway with everything durable: real Postgres with fsync, real Redis with its AOF. `tollgate-simple` runs
+ * with RUN_MODE=simple, `tollgate-postgres` without Redis.
+ */
+export async function startTollgate(name: TollgateName, options: TollgateOptions): Promise<Subject> {
   const stops: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     // The gateway first: it settles and flushes into the others while it ends.
     for (const end of stops.splice(0).reverse()) await end();
   };
   try {
-    const stores = await startStores(options, stops);
+    const stores = await startStores({ ...options, owner: name, hasRedis: name !== 'tollgate-postgres' }, stops);
     const adminToken = randomBytes(24).toString('hex');
     const port = await freePort(18_200);
-    const gateway = await startGateway(options, port, {
-      DATABASE_URL: stores.databaseUrl,
-      REDIS_URL: stores.redisUrl,
-      ADMIN_TOKEN: adminToken,
-    });
+    const gateway = await startGateway(
+      options,
+      { name, port },
+      {
+        DATABASE_URL: stores.databaseUrl,
+        REDIS_URL: stores.redis?.url ?? 'none',
+        ADMIN_TOKEN: adminToken,
+        RUN_MODE: name === 'tollgate-simple' ? 'simple' : 'standard',
+      },
+    );
     stops.push(() => gateway.stop());
     const url = `http://127.0.0.1:${port}`;
     const admin = new AdminClient(url, adminToken);
-    const { tenantId, key } = await setUp(admin, options.mock);
-    const proof = new LedgerProof(stores.databaseUrl, tenantId, INITIAL_BALANCE_USD * NANO_USD_PER_USD, () =>
-      readInvariants(admin),
-    );
+    const tenants = await setUp(admin, options.mock);
+    const provers = proversOf(name, stores, tenants, () => readInvariants(admin));
     return {
-      name: 'tollgate',
+      name,
       pid: gateway.pid,
       target: (scenario) => ({
         url: `${url}/v1/chat/completions`,
-        authorization: `Bearer ${key}`,
+        authorization: `Bearer ${tenants[scenario.caller].key}`,
         body: scenario.requestBody,
       }),
       helpersCpuMicros: () => ({
-        redis: processCpuMicros(stores.redisPid),
+        ...(stores.redis === undefined ? {} : { redis: processCpuMicros(stores.redis.pid) }),
         postgres: treeCpuMicros(stores.postgresPid),
       }),
-      prove: (scenario, answers) => proof.prove(scenario, answers),
+      scrape: () => scrape(url, adminToken),
+      prove: (scenario, answers) => provers[scenario.caller].prove(scenario, answers),
       stop,
     };
   } catch (error) {
@@ -71,48 +78,32 @@ export async function startTollgate(options: TollgateOptions): Promise<Subject> 
   }
 }
 
-interface Stores {
-  readonly databaseUrl: string;
-  readonly redisUrl: string;
-  readonly postgresPid: number;
-  readonly redisPid: number;
+function proversOf(
+  name: TollgateName,
+  { databaseUrl, redis }: Stores,
+  tenants: Readonly<Record<Caller, BenchTenant>>,
+  invariants: () => Promise<string>,
+): Readonly<Record<Caller, Prover>> {
+  const proverOf = (tenant: BenchTenant): Prover =>
+    name === 'tollgate-simple'
+      ? new SimpleProof(databaseUrl, redis?.url ?? '', tenant, invariants)
+      : new LedgerProof(databaseUrl, tenant, invariants);
+  return { unlimited: proverOf(tenants.unlimited), limited: proverOf(tenants.limited) };
 }
 
-async function startStores(options: TollgateOptions, stops: (() => Promise<void>)[]): Promise<Stores> {
-  const root = prepareDataRoot(join(options.projectFolder, '.data'), options.projectFolder);
-  const folder = join(root.folder, 'bench-stores');
-  // Every bench begins with an empty ledger.
-  rmSync(folder, { recursive: true, force: true });
-  mkdirSync(folder, { recursive: true, mode: 0o711 });
-  const postgres = await startEmbeddedPostgres({
-    folder: join(folder, 'postgres'),
-    binaries: postgresBinaries(options.projectFolder, root.folder, root.user),
-    logFile: join(options.folder, 'postgres.log'),
-    user: root.user,
-    port: 18_300,
-    isDurable: true,
-  });
-  stops.push(() => postgres.stop());
-  const redis = await startEmbeddedRedis({
-    folder: join(folder, 'redis'),
-    binary: await findRedisBinary({
-      named: undefined,
-      path: process.env.PATH ?? '',
-      unpackFolder: join(root.folder, 'tools', 'redis'),
-    }),
-    logFile: join(options.folder, 'redis.log'),
-    port: 18_400,
-  });
-  stops.push(() => redis.stop());
-  return { databaseUrl: postgres.url, redisUrl: redis.url, postgresPid: postgres.pid, redisPid: redis.pid };
+async function scrape(url: string, adminToken: string): Promise<string> {
+  const response = await fetch(`${url}/metrics`, { headers: { authorization: `Bearer ${adminToken}` } });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`/metrics: ${response.status} ${text.slice(0, 300)}`);
+  return text;
 }
 
 async function startGateway(
   options: TollgateOptions,
-  port: number,
+  { name, port }: { readonly name: TollgateName; readonly port: number },
   settings: Readonly<Record<string, string>>,
 ): Promise<{ readonly pid: number; stop(): Promise<void> }> {
-  const logFile = join(options.folder, 'tollgate.log');
+  const logFile = join(options.folder, `${name}.log`);
   const child = await startChild(
     process.execPath,
     [...options.nodeArguments, join(__dirname, '..', '..', '..', 'src', 'main.js')],
@@ -155,40 +146,12 @@ async function untilReady(url: string, ended: Promise<number | null>, logFile: s
   throw new Error(`${url} is not ready after 60 s; see ${logFile}`);
 }
 
-async function setUp(admin: AdminClient, mock: MockUpstream): Promise<{ tenantId: string; key: string }> {
-  const tenant = await admin.post('tenants', {
-    name: 'bench',
-    initial_balance_usd: String(INITIAL_BALANCE_USD),
-    daily_quota: null,
-    monthly_quota: null,
-  });
-  const tenantId = textField(tenant, 'id');
-  const key = textField(await admin.post(`tenants/${tenantId}/api-keys`, { name: 'bench' }), 'key');
-  for (const scenario of Object.values(SCENARIOS)) {
-    const provider = await admin.post('providers', {
-      name: `mock ${scenario.name}`,
-      kind: 'openai',
-      base_url: upstreamBaseUrl(mock, scenario),
-      api_key: 'sk-upstream',
-    });
-    const { model } = scenario;
-    await admin.post('prices', {
-      model,
-      input_usd_per_mtok: INPUT_USD_PER_MTOK,
-      output_usd_per_mtok: OUTPUT_USD_PER_MTOK,
-    });
-    await admin.post('upstreams', {
-      provider_id: textField(provider, 'id'),
-      name: model,
-      model,
-      upstream_model: model,
-    });
-  }
-  return { tenantId, key };
-}
-
+/** @returns each with its verdict, in one line */
 async function readInvariants(admin: AdminClient): Promise<string> {
-  const answer = JSON.stringify(await admin.get('invariants'));
-  if (/"(ok|holds|passed)":false/.test(answer)) throw new Error(`invariants are violated: ${answer}`);
-  return answer;
+  const { ok, data } = (await admin.get('invariants')) as {
+    readonly ok: boolean;
+    readonly data: readonly { readonly id: string; readonly verdict: string }[];
+  };
+  if (!ok || data.length === 0) throw new Error(`invariants are violated: ${JSON.stringify(data)}`);
+  return data.map(({ id, verdict }) => `${id} ${verdict}`).join(', ');
 }
