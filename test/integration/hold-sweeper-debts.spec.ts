@@ -99,7 +99,7 @@ describe('what dead processes owe', () => {
   }, 60_000);
 
   describe('an adjustment or a refund that was committed when its process died, before Redis heard of it,', () => {
-    const neverTold = (): unknown => jest.spyOn(dead.module.get(ProjectionQueue), 'settle').mockReturnValue(undefined);
+    const neverTold = (): unknown => jest.spyOn(dead.module.get(ProjectionQueue), 'tell').mockReturnValue(undefined);
 
     it('lets the tenant of a wallet that was empty call again', async () => {
       const limits = await createTenant(dead, nanoUsd(0n));

@@ -60,7 +60,7 @@ describe('a posting and its record', () => {
     return Number(rows[0]?.attempts);
   };
   const written = (): Promise<unknown[]> => plane.query(WRITTEN);
-  const projected = () => jest.spyOn(plane.app.get(ProjectionQueue), 'settle');
+  const projected = () => jest.spyOn(plane.app.get(ProjectionQueue), 'tell');
   const create = () => plane.admin('POST', 'tenants', { name: 'Acme', initial_balance_usd: '10' });
   const adjust = (id: string, fields: object = {}, key: string = randomUUID()) => {
     const body = { amount_usd: '2', reason_code: 'GOODWILL', description: 'a mistake of ours', ...fields };
@@ -69,23 +69,23 @@ describe('a posting and its record', () => {
 
   it('of a new tenant stand or fall with it: an error after the posting leaves nothing', async () => {
     const before = await written();
-    const settle = projected();
+    const told = projected();
     await fail('XX000', 1);
     expect((await create()).status).toBe(500);
     expect(await attempts()).toBe(1);
     expect(await written()).toEqual(before);
-    expect(settle).not.toHaveBeenCalled();
+    expect(told).not.toHaveBeenCalled();
   });
 
   it('of an adjustment stand or fall together, and the same Idempotency-Key then posts', async () => {
     const id = await plane.newTenant({ initial_balance_usd: '1' });
     const before = await written();
-    const settle = projected();
+    const told = projected();
     const key = randomUUID();
     await fail('XX000', 1);
     expect((await adjust(id, {}, key)).status).toBe(500);
     expect(await written()).toEqual(before);
-    expect(settle).not.toHaveBeenCalled();
+    expect(told).not.toHaveBeenCalled();
     const answer = await adjust(id, {}, key);
     expect([answer.status, answer.body.posted_usd, answer.body.version]).toEqual([201, '3.000000000', '2']);
   });

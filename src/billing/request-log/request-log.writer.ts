@@ -5,7 +5,8 @@ import { SQL_STATE, sqlStateOf } from '../../platform/database/sql-state';
 import { retryTransaction } from '../../platform/database/with-transaction';
 import { Metrics } from '../../platform/metrics/metrics';
 import { BatchLane } from '../../platform/database/batch-lane';
-import { isRefusedData, writeHalving } from '../writer/write-halving';
+import { isRefusedData } from '../../platform/database/sql-state';
+import { writeHalving } from '../writer/write-halving';
 import { messageOf } from '../../kernel/error-message';
 
 /** One row of request_log; ids and codes only, never a prompt or an answer. Times are integer milliseconds. */

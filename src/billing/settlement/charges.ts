@@ -1,7 +1,7 @@
 import { type BeforeApplicationShutdown, Injectable, Logger } from '@nestjs/common';
 import { refuse, type Refusal } from '../../kernel/errors';
 import type { NanoUsd } from '../../kernel/money';
-import { isRefusedData } from '../writer/write-halving';
+import { isRefusedData } from '../../platform/database/sql-state';
 import { Settings } from '../../platform/config/settings';
 import { Metrics } from '../../platform/metrics/metrics';
 import { ProcessIdentity } from '../../platform/process/process-identity';

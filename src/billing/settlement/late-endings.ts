@@ -5,7 +5,7 @@ import { v5 } from 'uuid';
 import { messageOf } from '../../kernel/error-message';
 import { RefusalError } from '../../kernel/errors';
 import { PG_POOL } from '../../platform/database/pg-pool';
-import { isRefusedData } from '../writer/write-halving';
+import { isRefusedData } from '../../platform/database/sql-state';
 import { withTransaction } from '../../platform/database/with-transaction';
 import { ProcessIdentity } from '../../platform/process/process-identity';
 import type { EndedHold, PostedBalance } from '../../quota/quota-store.port';

@@ -1,7 +1,5 @@
 import { isRefusedData } from '../../platform/database/sql-state';
 
-export { isRefusedData };
-
 /**
  * Writes a batch of which some items may be unacceptable: where Postgres refuses the data, the batch is halved until each
  * bad item stands alone and is `refused`. `write` is one transaction and nothing of it stands when it rejects; any other
