@@ -5,12 +5,12 @@ import { nanoUsd, type NanoUsd } from '../../kernel/money';
 import { LedgerCircuit } from '../../platform/circuit/ledger-circuit';
 import { DATABASE_ACCESS, type DatabaseAccess } from '../../platform/database/pg-connection';
 import { createPgPool } from '../../platform/database/pg-pool';
+import { isRefusedData } from '../../platform/database/sql-state';
 import { Metrics } from '../../platform/metrics/metrics';
 import { type AdmitRow, type EndFields, type EndRow, voidFields } from './charge-rows';
 import { ForwardLane } from './forward-lane';
 import { Turns } from './turns';
 import { AwayLog } from './write-forward';
-import { isRefusedData } from './write-halving';
 
 /** Streams send their first byte only after their row stands: a short window. */
 const STREAM_WINDOW_MS = 2;

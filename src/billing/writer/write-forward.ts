@@ -1,8 +1,8 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { LoggerService } from '@nestjs/common';
-import { isContention, saysAway, sqlStateOf } from '../../platform/database/sql-state';
+import { isContention, isRefusedData, saysAway, sqlStateOf } from '../../platform/database/sql-state';
 import { retryPauseMs } from './retry-pause';
-import { isRefusedData, writeHalving } from './write-halving';
+import { writeHalving } from './write-halving';
 import { messageOf } from '../../kernel/error-message';
 
 export interface ForwardWrite<T> {
