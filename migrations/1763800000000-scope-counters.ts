@@ -31,11 +31,14 @@ create table quota_counter (
   window_start_ms bigint not null,
   window_end_ms   bigint not null,
   used            bigint not null,
+  counted         bigint not null default 0,
   primary key (tenant_id, counter)
 ) with (fillfactor = 50);
 comment on table quota_counter is
   'Requests or nano-USD of the COMMITTED charges of a counter''s newest window (start and end 0: its whole life). What '
   'open charges hold comes on top, from their rows. Written by billing_end, under the tenant''s wallet row.';
+comment on column quota_counter.counted is
+  'What of used came from charges that name this window; the rest a request quota found there when it was first met.';
 `;
 
 const ROWS = `
@@ -118,8 +121,8 @@ end $$;
 const COUNT = `
 create function quota_count(p_won uuid[]) returns void
 language sql ${INDEXES_ONLY} as $$
-  insert into quota_counter as c (tenant_id, counter, window_start_ms, window_end_ms, used)
-  select distinct on (d.tenant_id, d.counter) d.tenant_id, d.counter, d.start_ms, d.end_ms, d.used
+  insert into quota_counter as c (tenant_id, counter, window_start_ms, window_end_ms, used, counted)
+  select distinct on (d.tenant_id, d.counter) d.tenant_id, d.counter, d.start_ms, d.end_ms, d.used, d.used
   from (
     select b.tenant_id, s ->> 0 as counter, (s ->> 2)::bigint as start_ms, max((s ->> 3)::bigint) as end_ms,
            sum(case s ->> 1 when 'r' then 1 else b.amount_nano_usd end)::bigint as used
@@ -129,6 +132,8 @@ language sql ${INDEXES_ONLY} as $$
   order by d.tenant_id, d.counter, d.start_ms desc
   on conflict (tenant_id, counter) do update set
     used = case when excluded.window_start_ms = c.window_start_ms then c.used + excluded.used else excluded.used end,
+    counted =
+      case when excluded.window_start_ms = c.window_start_ms then c.counted + excluded.counted else excluded.counted end,
     window_start_ms = excluded.window_start_ms,
     window_end_ms = greatest(excluded.window_end_ms,
       case when excluded.window_start_ms = c.window_start_ms then c.window_end_ms else 0 end)

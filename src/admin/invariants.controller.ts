@@ -5,7 +5,7 @@ import { CLOCK, type Clock } from '../kernel/clock';
 import { AdminController } from './access/admin-controller.decorator';
 
 export class InvariantDto {
-  @ApiProperty({ enum: ['I1', 'I2', 'I3', 'I4', 'I5', 'I6'] })
+  @ApiProperty({ enum: ['I1', 'I2', 'I3', 'I4', 'I5', 'I6', 'I8'] })
   id!: string;
 
   @ApiProperty({ description: 'What must be true.' })

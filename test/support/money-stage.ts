@@ -156,7 +156,7 @@ interface InvariantAnswer {
 }
 
 /**
- * What the gateway's own proof says of I1–I6 once nothing is in motion: `{I1: 'holds', …}`, with the examples of what
+ * What the gateway's own proof says of I1–I6 and I8 once nothing is in motion: `{I1: 'holds', …}`, with the examples of what
  * does not hold.
  */
 export async function invariantsOf(access: AdminAccess, withinMs = 10_000): Promise<Record<string, unknown>> {
@@ -173,7 +173,7 @@ export async function invariantsOf(access: AdminAccess, withinMs = 10_000): Prom
   }
 }
 
-export const ALL_HOLD = { I1: 'holds', I2: 'holds', I3: 'holds', I4: 'holds', I5: 'holds', I6: 'holds' };
+export const ALL_HOLD = Object.fromEntries(['I1', 'I2', 'I3', 'I4', 'I5', 'I6', 'I8'].map((id) => [id, 'holds']));
 
 /** Polls; throws with what `explain` says when the deadline passes. */
 export async function until(

@@ -157,6 +157,7 @@ table quota_counter with (fillfactor=50)
   window_start_ms bigint not null
   window_end_ms bigint not null
   used bigint not null
+  counted bigint not null default 0 comment 'What of used came from charges that name this window; the rest a request quota found there when it was first met.'
 table quota_follower
   comment 'Which Redis server each living process leads to: while one leads to the current server, nobody takes the authority back to a server that was demoted.'
   process_id uuid not null
@@ -773,8 +774,8 @@ CREATE OR REPLACE FUNCTION public.quota_count(p_won uuid[])
  SET enable_mergejoin TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
-  insert into quota_counter as c (tenant_id, counter, window_start_ms, window_end_ms, used)
-  select distinct on (d.tenant_id, d.counter) d.tenant_id, d.counter, d.start_ms, d.end_ms, d.used
+  insert into quota_counter as c (tenant_id, counter, window_start_ms, window_end_ms, used, counted)
+  select distinct on (d.tenant_id, d.counter) d.tenant_id, d.counter, d.start_ms, d.end_ms, d.used, d.used
   from (
     select b.tenant_id, s ->> 0 as counter, (s ->> 2)::bigint as start_ms, max((s ->> 3)::bigint) as end_ms,
            sum(case s ->> 1 when 'r' then 1 else b.amount_nano_usd end)::bigint as used
@@ -784,6 +785,8 @@ AS $function$
   order by d.tenant_id, d.counter, d.start_ms desc
   on conflict (tenant_id, counter) do update set
     used = case when excluded.window_start_ms = c.window_start_ms then c.used + excluded.used else excluded.used end,
+    counted =
+      case when excluded.window_start_ms = c.window_start_ms then c.counted + excluded.counted else excluded.counted end,
     window_start_ms = excluded.window_start_ms,
     window_end_ms = greatest(excluded.window_end_ms,
       case when excluded.window_start_ms = c.window_start_ms then c.window_end_ms else 0 end)

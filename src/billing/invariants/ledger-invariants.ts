@@ -21,6 +21,14 @@ const ROW_TOKENS_DIFFER = ['input_uncached', 'input_cached', 'cache_write', 'out
   .map((bucket) => `b.tokens_${bucket} <> (s.arithmetic -> 'tokens' ->> '${bucket}')::numeric`)
   .join(' or ');
 
+/** Of a counter c: the charges of its window that do not name it, because its request quota had not been met. */
+const SEEDED_AT_MOST = `(
+  select count(*) from billing_transaction b
+   where b.tenant_id = c.tenant_id and b.type = 'charge'
+     and case c.counter when 'day' then b.day_window_start when 'month' then b.month_window_start end
+         = to_timestamp(c.window_start_ms / 1000.0)
+     and not exists (select from jsonb_array_elements(b.scopes) s where s ->> 0 = c.counter))`;
+
 /** Each debit of a wallet with what it had posted right after: what stands at the account's version of that moment. */
 const WALLET_DEBITS = `
   select * from (
@@ -155,6 +163,33 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
       select 'charge ' || b.id || ' and its snapshot name different prices'
         from request_billing_snapshot s join billing_transaction b on b.id = s.transaction_id
        where b.type = 'charge' and b.prices is distinct from s.arithmetic -> 'prices'`,
+  },
+  {
+    id: 'I8',
+    states:
+      'Each window counter is the sum of the committed charges that name its window (and of what a request quota found ' +
+      'there when it was first met); in Redis that of its open holds comes on top.',
+    population: `select count(*) as n from quota_counter`,
+    violations: `
+      with named as (
+        select b.tenant_id, s ->> 0 as counter, (s ->> 2)::bigint as window_start_ms,
+               sum(case s ->> 1 when 'r' then 1 else b.amount_nano_usd end) as amount
+          from billing_transaction b cross join lateral jsonb_array_elements(b.scopes) s
+         where b.type = 'charge' and b.status = 'COMMITTED' group by 1, 2, 3)
+      select 'counter ' || c.counter || ' of tenant ' || c.tenant_id || ' has ' || c.counted || ' of the charges in its window from '
+             || c.window_start_ms || ', they are ' || coalesce(n.amount, 0) as what
+        from quota_counter c left join named n using (tenant_id, counter, window_start_ms)
+       where c.counted <> coalesce(n.amount, 0)
+      union all
+      select 'charges of tenant ' || n.tenant_id || ' name a window of ' || n.counter || ' from ' || n.window_start_ms
+             || ', its counter ' || coalesce('is in the one from ' || c.window_start_ms, 'does not exist')
+        from named n left join quota_counter c using (tenant_id, counter)
+       where c.tenant_id is null or c.window_start_ms < n.window_start_ms
+      union all
+      select 'counter ' || c.counter || ' of tenant ' || c.tenant_id || ' began with ' || c.used - c.counted
+             || ', which no charge explains'
+        from quota_counter c
+       where c.used <> c.counted and c.used - c.counted not between 1 and ${SEEDED_AT_MOST}`,
   },
 ];
 
