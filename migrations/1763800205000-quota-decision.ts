@@ -122,8 +122,9 @@ begin
   case p_check ->> 0
     when 'l' then return array[0, 0];
     when 'f' then
-      -- A window in which everything was given back has not begun.
-      return case when p_used > 0 and p_now < p_end then array[p_start, p_end] else array[p_now, p_now + v_a] end;
+      -- A window in which everything was given back has not begun. None begins before the newest one.
+      return case when p_now < p_end and (p_used > 0 or p_now < p_start) then array[p_start, p_end]
+                  else array[p_now, p_now + v_a] end;
     else
       if p_now < v_a or p_now >= v_c then return null; end if;
       if p_now >= v_b then v_a := v_b; v_b := v_c; end if;

@@ -99,9 +99,10 @@ local function calendar(i, start, finish)
   return first, last
 end
 
--- A window in which everything was given back has not begun.
+-- A window in which everything was given back has not begun. None begins before the newest one, where the clock was set
+-- back: Postgres counts no charge in a window that another one has followed.
 local function from_first_use(i, start, finish, used)
-  if used > 0 and now < finish then
+  if now < finish and (used > 0 or now < start) then
     return start, finish
   end
   return now, now + tonumber(ARGV[i + 4])

@@ -71,6 +71,18 @@ describe.each<QuotaMode>(['redis', 'postgres'])('a window while %s decides', (mo
     expect(next?.startMs).toBeGreaterThanOrEqual(endMs);
   });
 
+  it('of a first use is followed by none that begins before it, where the clock was set back', async () => {
+    const limits = await createTenant(money, PLENTY, keyLimits({ usd5h: nanoUsd(100n) }));
+    const free = await openCharge(money, limits, 10n);
+    await free.settle(outputOf(0));
+    await stage.told();
+    stage.clock.offsetMs -= 5_000;
+    const paid = await openCharge(money, limits, 10n);
+    await paid.settle(outputOf(10));
+    const { rows } = await money.pool.query(`select used from quota_counter where tenant_id = $1`, [limits.tenantId]);
+    expect(rows).toEqual([{ used: '10' }]);
+  });
+
   it('of the tenant ends at midnight where the tenant is', async () => {
     const limits = await createTenant(money, PLENTY, { timezone: TOKYO, dailyQuota: 1 });
     const hold = await admitted(reserve(money, limits, 10n));
