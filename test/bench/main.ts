@@ -37,9 +37,12 @@ async function main(): Promise<void> {
   const projectFolder = findProjectRoot();
   mkdirSync(join(projectFolder, '.data'), { recursive: true });
   const release = claimTheMachine(join(projectFolder, '.data', 'bench.pid'));
+  // Embedded servers do not keep their parent alive: without this it would be gone while it waits for their end.
+  const alive = setInterval(() => undefined, 60_000);
   try {
     await run(options, projectFolder);
   } finally {
+    clearInterval(alive);
     release();
   }
 }
