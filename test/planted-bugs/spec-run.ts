@@ -48,7 +48,7 @@ export async function runSpecs(folder: string, specs: readonly CatchingSpec[], t
   const startedMs = performance.now();
   const report = join(mkdtempSync(join(folder, '.data', 'report-')), 'jest.json');
   const patterns = specs.flatMap(({ pattern }) => pattern ?? []);
-  const { ended, output } = await runJest(folder, timeoutMs, [
+  const { isLate, output } = await runJest(folder, timeoutMs, [
     '--json',
     `--outputFile=${report}`,
     '--maxWorkers=2',
@@ -59,8 +59,10 @@ export async function runSpecs(folder: string, specs: readonly CatchingSpec[], t
     ...specs.map(({ path }) => path),
   ]);
   const durationMs = performance.now() - startedMs;
-  const isReported = ended === 'in time' && existsSync(report);
-  if (!isReported) return { passed: 0, failed: [], trouble: `jest ended ${ended}:\n${output}`, durationMs };
+  if (isLate || !existsSync(report)) {
+    const trouble = `jest ${isLate ? `was stopped after ${timeoutMs} ms` : 'reported nothing'}:\n${output}`;
+    return { passed: 0, failed: [], trouble, durationMs };
+  }
   return { ...resultOf(JSON.parse(readFileSync(report, 'utf8')) as JestReport), durationMs };
 }
 
@@ -83,7 +85,7 @@ function runJest(
   folder: string,
   timeoutMs: number,
   args: readonly string[],
-): Promise<{ ended: 'in time' | 'too late'; output: string }> {
+): Promise<{ isLate: boolean; output: string }> {
   const jest = join(folder, 'node_modules', 'jest', 'bin', 'jest.js');
   const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !NOT_HANDED_DOWN.has(name)));
   return new Promise((resolve, reject) => {
@@ -93,14 +95,14 @@ function runJest(
       { cwd: folder, env, stdio: ['ignore', 'ignore', 'pipe'] },
     );
     let output = '';
-    let ended: 'in time' | 'too late' = 'in time';
+    let isLate = false;
     child.stderr.setEncoding('utf8').on('data', (text: string) => {
       output = (output + text).slice(-KEPT_OUTPUT_CHARS);
     });
     let hard: NodeJS.Timeout | undefined;
     // Asked first: it stops its servers on the way out.
     const soft = setTimeout(() => {
-      ended = 'too late';
+      isLate = true;
       child.kill('SIGTERM');
       hard = setTimeout(() => child.kill('SIGKILL'), LEAVES_WITHIN_MS);
     }, timeoutMs);
@@ -108,7 +110,7 @@ function runJest(
     child.once('close', () => {
       clearTimeout(soft);
       clearTimeout(hard);
-      resolve({ ended, output });
+      resolve({ isLate, output });
     });
   });
 }
