@@ -1,0 +1,336 @@
+import { type Admission, type Answer, type Ask, decide, type Refused } from './decide';
+import { type Counter, LedgerSide, type Row } from './ledger-side';
+import { limitsOf } from './limits';
+import { type Frozen, type Hold, ProjectionSide } from './projection-side';
+import { windowAround } from './calendar';
+
+/** Clocks of one system differ by minutes at most. */
+const MOST_SET_BACK_MS = 600_000;
+
+const LATE_IN_SECOND_MS = 500;
+
+export type StoreKind = 'redis' | 'postgres';
+
+/** One reservation that was admitted, and what has become of it in the process that made it. */
+export interface Charge {
+  readonly id: string;
+  readonly ask: Ask;
+  readonly processId: string;
+  /** Projections of the ledger so far, when it was admitted. */
+  generation: number;
+  frozen: readonly Frozen[];
+  funding: Row['funding'];
+  day: number;
+  month: number;
+  /** unbegun: no row yet; given_up: its process is gone, or was told that it has no charge. */
+  phase: 'unbegun' | 'open' | 'ended' | 'given_up';
+}
+
+/** What became of the row of a hold: it stands, or why not. */
+export type Begun = 'stands' | 'swept' | Refused;
+
+export interface Posting {
+  readonly posted: bigint;
+  readonly version: bigint;
+}
+
+/**
+ * Predicts one tenant: what the ledger has, what whoever decides has of it, and what a reservation is answered. It shares
+ * nothing with the product but the names of counters and codes.
+ */
+export class QuotaModel {
+  readonly ledger = new LedgerSide();
+  readonly charges = new Map<string, Charge>();
+  /** Every balance there was, oldest first. */
+  readonly postings: Posting[] = [];
+  readonly deadProcesses = new Set<string>();
+  generation = 0;
+  nowMs: number;
+  private projected: ProjectionSide | undefined;
+  /** Counters the projection has met. */
+  private readonly met = new Set<string>();
+  private installedIn = -1;
+  private setBackMs = 0;
+
+  constructor(
+    readonly kind: StoreKind,
+    nowMs: number,
+  ) {
+    this.nowMs = nowMs;
+  }
+
+  /** Undefined where Redis has nothing of the tenant. */
+  get projection(): ProjectionSide | undefined {
+    return this.kind === 'redis' ? this.projected : derive(this.ledger);
+  }
+
+  get metCounters(): ReadonlySet<string> {
+    return this.met;
+  }
+
+  /** Windows whose end may lie just ahead. */
+  windows(): Counter[] {
+    return [...(this.projection ?? derive(this.ledger)).counters.values()];
+  }
+
+  charge(phases: readonly Charge['phase'][]): Charge[] {
+    return [...this.charges.values()].filter(({ phase }) => phases.includes(phase));
+  }
+
+  /** What is answered, with whatever asking alone brings about: a rebuild, counters that are met for the first time. */
+  ask(ask: Ask): Answer {
+    const early = decide(new ProjectionSide(), ask, this.nowMs, false);
+    if (!early.admitted && early.code === 'SUBSCRIPTION_INVALID') return early;
+    this.wake();
+    this.meet(ask);
+    return decide(this.sure(), ask, this.nowMs, this.kind === 'redis');
+  }
+
+  /** The hold that a resend of its reserve is answered from. */
+  standing({ id, ask }: Charge): Hold | undefined {
+    const early = decide(new ProjectionSide(), ask, this.nowMs, false);
+    if (!early.admitted && early.code === 'SUBSCRIPTION_INVALID') return undefined;
+    this.wake();
+    return this.projection?.holds.get(id);
+  }
+
+  /** `frozen` and `rolled` are what the store has counted; the caller has compared them. */
+  admit(charge: Charge, { funding, rolled }: Admission): void {
+    this.charges.set(charge.id, charge);
+    const { amount, tokens } = charge.ask;
+    const { processId, frozen } = charge;
+    this.projected?.hold(charge.id, { processId, funding, frozen, rolled, tokens, amount });
+    if (this.kind === 'postgres') this.insert(charge, 'PENDING');
+  }
+
+  /** The PENDING row is written; `readmit` says what a reservation of the same hold is answered, where its epoch is over. */
+  begin(charge: Charge): Begun | 'readmit' {
+    charge.phase = 'open';
+    if (this.kind === 'postgres') return 'stands';
+    if (this.ledger.rows.has(charge.id) || this.deadProcesses.has(charge.processId)) return 'swept';
+    if (charge.generation !== this.generation) return 'readmit';
+    this.insert(charge, 'PENDING');
+    return 'stands';
+  }
+
+  /** Its row stands in the epoch of the second reservation. */
+  readmitted(charge: Charge): void {
+    charge.generation = this.generation;
+    if (this.kind === 'redis') this.insert(charge, 'PENDING');
+  }
+
+  /** The call was told that it has no charge: a VOIDED row stands in the way of whatever is still to come. */
+  abandon(charge: Charge): void {
+    charge.phase = 'given_up';
+    if (!this.ledger.rows.has(charge.id)) this.insert(charge, 'VOIDED');
+    this.projected?.end(charge.id);
+  }
+
+  settle(charge: Charge, amount: bigint, tokens: number, isTold = true): void {
+    charge.phase = 'ended';
+    const row = this.row(charge.id);
+    if (row.status === 'PENDING') {
+      this.ledger.commit(row, amount, tokens);
+      if (isTold) this.projected?.end(charge.id, { amount, tokens });
+    } else this.ledger.correct(row, amount);
+    this.post(isTold);
+  }
+
+  void(charge: Charge): void {
+    charge.phase = 'ended';
+    const row = this.row(charge.id);
+    if (row.status === 'PENDING') row.status = 'VOIDED';
+    this.projected?.end(charge.id);
+  }
+
+  /** A hold that nobody uses is given back. */
+  release(charge: Charge): void {
+    charge.phase = 'given_up';
+    this.projected?.end(charge.id);
+    const row = this.ledger.rows.get(charge.id);
+    if (row?.status === 'PENDING') row.status = 'VOIDED';
+  }
+
+  /** 'gone': no such hold, or its epoch is over. */
+  extend(charge: Charge, amount: bigint): true | 'gone' | Refused {
+    const side = this.projection;
+    const hold = side?.holds.get(charge.id);
+    if (!side || !hold || (this.kind === 'redis' && charge.generation !== this.generation)) return 'gone';
+    const delta = amount - hold.amount;
+    if (delta <= 0n) return true;
+    const available = side.posted + charge.ask.caller.creditLimit - side.held;
+    if (hold.funding === 'wallet' && delta > available) {
+      return { admitted: false, code: 'QUOTA_BALANCE_EXCEEDED', available };
+    }
+    for (const { code, counter, limit, measure } of limitsOf(charge.ask.caller)) {
+      const frozen = hold.frozen.find((one) => one.counter === counter);
+      const { startMs, endMs, used } = side.counter(counter);
+      if (measure !== 'usd' || code === undefined || frozen?.startMs !== startMs || used + delta <= limit) continue;
+      return { admitted: false, code, limit, used, ...(endMs > 0 ? { resetsAtMs: endMs } : {}) };
+    }
+    this.projected?.extend(hold, amount);
+    const row = this.row(charge.id);
+    row.hold += delta;
+    row.extended += delta;
+    return true;
+  }
+
+  adjust(account: 'wallet' | 'promo', amount: bigint, isTold = true): boolean {
+    const isTaken = this.ledger.adjust(account, amount);
+    this.post(isTold && isTaken);
+    return isTaken;
+  }
+
+  refund(row: Row): void {
+    if (!row.isRefunded) this.ledger.refund(row);
+    this.post(true);
+  }
+
+  /** What the ledger had at some time arrives, perhaps again. */
+  tell({ posted, version }: Posting): void {
+    if (!this.projected || version <= this.projected.version) return;
+    this.projected.posted = posted;
+    this.projected.version = version;
+  }
+
+  /** Late in a second the next one would begin before a command is through: then it is the next one. */
+  moveTo(nowMs: number): void {
+    this.nowMs = nowMs % 1000 > LATE_IN_SECOND_MS ? Math.ceil(nowMs / 1000) * 1000 : nowMs;
+  }
+
+  /** By small steps, and not far in all. */
+  setBack(byMs: number): void {
+    if (this.setBackMs + byMs > MOST_SET_BACK_MS) return;
+    this.setBackMs += byMs;
+    this.moveTo(this.nowMs - byMs);
+  }
+
+  flush(): void {
+    this.projected = undefined;
+  }
+
+  /** What a dead process left is ended, and every balance told. */
+  sweep(processId: string): void {
+    this.deadProcesses.add(processId);
+    for (const row of this.ledger.open()) if (row.processId === processId) row.status = 'VOIDED';
+    for (const [id, hold] of [...(this.projected?.holds ?? [])]) {
+      if (hold.processId !== processId) continue;
+      const charge = this.charges.get(id);
+      if (charge && !this.ledger.rows.has(id)) this.insert(charge, 'VOIDED', false);
+      const { status, amount, tokens } = this.row(id);
+      this.projected?.end(id, status === 'COMMITTED' ? { amount, tokens } : undefined);
+    }
+    this.post(true);
+  }
+
+  /** What Redis has is corrected in place: holds without a row stay, and with them what they count. */
+  rebuild(): void {
+    if (!this.projected) return;
+    const before = this.projected;
+    const after = derive(this.ledger);
+    for (const [id, hold] of before.holds) {
+      const status = this.ledger.rows.get(id)?.status;
+      if (status === undefined) after.hold(id, { ...hold, rolled: [] });
+      if (status === undefined || status === 'PENDING') after.holds.set(id, hold);
+    }
+    for (const [counter, rate] of before.rates) after.rates.set(counter, rate);
+    this.projected = after;
+    this.met.clear();
+  }
+
+  /** I8, of the model: once everything is told, a counter is what committed charges and open holds have in its window. */
+  checkItself(): void {
+    const { projection, ledger } = this;
+    if (!projection) return;
+    const isTold = [...projection.holds.keys()].every((id) => (ledger.rows.get(id)?.status ?? 'PENDING') === 'PENDING');
+    if (!isTold) return;
+    for (const [name, { startMs, used }] of projection.counters) {
+      const committed = ledger.counters.get(name);
+      let sum = committed?.startMs === startMs ? committed.used : 0n;
+      for (const { frozen, amount } of projection.holds.values()) {
+        const counted = frozen.find((one) => one.counter === name && one.startMs === startMs);
+        if (counted) sum += counted.measure === 'requests' ? 1n : amount;
+      }
+      if (sum !== used) throw new Error(`the model contradicts itself: ${name} has ${used}, its charges ${sum}`);
+    }
+  }
+
+  /** A tenant is projected when it is used; one whose projection is gone is projected in a new epoch. */
+  private wake(): void {
+    if (this.kind === 'postgres' || this.projected) return;
+    if (this.installedIn === this.generation) this.generation += 1;
+    this.installedIn = this.generation;
+    this.projected = derive(this.ledger);
+    this.met.clear();
+  }
+
+  /** A limit counts from when it is first met; request quotas look back to the start of their window. */
+  private meet({ caller }: Ask): void {
+    for (const { counter, window } of limitsOf(caller)) {
+      if (window.kind === 'rolling' || window.kind === 'open') continue;
+      const isRequests = counter === 'day' || counter === 'month';
+      if (!this.ledger.counters.has(counter) && (this.kind === 'redis' || isRequests)) {
+        const seed = isRequests ? this.seedOf(counter, caller.zone) : { startMs: 0, endMs: 0, used: 0n };
+        this.ledger.counters.set(counter, seed);
+      }
+      const known = this.ledger.counters.get(counter);
+      if (known && this.projected && !this.projected.counters.has(counter)) {
+        this.projected.counters.set(counter, { ...known });
+      }
+      this.met.add(counter);
+    }
+  }
+
+  private seedOf(unit: 'day' | 'month', zone: string): Counter {
+    const { startMs, endMs } = windowAround(this.nowMs, zone, unit);
+    const rows = [...this.ledger.rows.values()].filter(
+      (row) => row.status !== 'VOIDED' && (unit === 'day' ? row.dayStartMs : row.monthStartMs) === startMs,
+    );
+    return { startMs, endMs, used: BigInt(rows.length) };
+  }
+
+  private insert(charge: Charge, status: Row['status'], hasWindows = true): void {
+    const { id, processId, funding, frozen, ask, day, month } = charge;
+    const { amount: hold, caller } = ask;
+    const windows = hasWindows
+      ? { dayStartMs: day, monthStartMs: month }
+      : { dayStartMs: undefined, monthStartMs: undefined };
+    this.ledger.admit({ id, processId, funding, frozen, hold, creditLimit: caller.creditLimit, ...windows }, status);
+  }
+
+  private post(isTold: boolean): void {
+    const { posted, version } = this.ledger;
+    if (version !== this.postings.at(-1)?.version) this.postings.push({ posted, version });
+    if (isTold) this.tell({ posted, version });
+  }
+
+  private row(id: string): Row {
+    const row = this.ledger.rows.get(id);
+    if (!row) throw new Error(`the model has no row of ${id}`);
+    return row;
+  }
+
+  private sure(): ProjectionSide {
+    const { projection } = this;
+    if (!projection) throw new Error('the model has nobody who decides');
+    return projection;
+  }
+}
+
+/** What the ledger alone says: committed charges in the newest window of each counter, and what open ones hold in it. */
+export function derive(ledger: LedgerSide): ProjectionSide {
+  const side = new ProjectionSide();
+  side.posted = ledger.posted;
+  side.version = ledger.version;
+  for (const [name, counter] of ledger.counters) side.counters.set(name, { ...counter });
+  for (const { id, processId, funding, frozen, hold } of ledger.open()) {
+    side.holds.set(id, { processId, funding, frozen, rolled: [], tokens: 0, amount: hold });
+    for (const { counter, measure, startMs, endMs } of frozen) {
+      const known = side.counter(counter);
+      const part = measure === 'requests' ? 1n : hold;
+      if (known.startMs === startMs) side.counters.set(counter, { startMs, endMs, used: known.used + part });
+      else if (known.startMs < startMs) side.counters.set(counter, { startMs, endMs, used: part });
+    }
+  }
+  return side;
+}
