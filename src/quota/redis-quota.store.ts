@@ -117,7 +117,7 @@ export class RedisQuotaStore implements QuotaStore {
 
   private async ask(request: HoldRequest, isDry: boolean): Promise<ReserveOutcome> {
     const { limits } = request;
-    const plan = this.plans.of(request);
+    const plan = planOf(this.plans.of(request), request);
     if (request.isReadmission) await this.refresh();
     let nowMs = this.clock.nowMs();
     const invalid = subscriptionRefusal(limits, nowMs);
@@ -265,6 +265,11 @@ export class RedisQuotaStore implements QuotaStore {
       counted,
     };
   }
+}
+
+/** The minute has counted the call when it was admitted first: those counters know no epoch and were not rebuilt. */
+function planOf(plan: readonly ScopeSpec[], { isReadmission }: HoldRequest): readonly ScopeSpec[] {
+  return isReadmission ? plan.filter(({ window }) => window.kind !== 'rolling') : plan;
 }
 
 /** From REFUSED place limit used resets_ms: place 0 is the balance, else the scope's place in the plan from 1. */

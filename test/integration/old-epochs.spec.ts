@@ -67,4 +67,19 @@ describe('what is left of an epoch that is over', () => {
     expect(rows).toEqual([]);
     await charge.void({ reasonCode: 'TEST', endReason: 'failed' });
   });
+
+  it('counts a call once in its minute, though it had to be reserved again', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n), { rpm: 2 });
+    const request = holdRequest(limits, 100n);
+    const early = await money.store.reserve(request);
+    if (!early.admitted) throw new Error('refused');
+    await raiseEpoch();
+    const charge = money.charges.begin(early.hold, request, ONE_NANO_A_TOKEN);
+    if ('code' in charge) throw new Error(charge.code);
+    expect(await charge.durable()).toBeUndefined();
+    expect(charge.held.epoch).toBe(early.hold.epoch + 1n);
+    expect(await reserve(money, limits, 100n)).toMatchObject({ admitted: true });
+    expect(await reserve(money, limits, 100n)).toMatchObject({ refusal: { code: 'TENANT_RPM_EXCEEDED' } });
+    await charge.void({ reasonCode: 'TEST', endReason: 'failed' });
+  });
 });
