@@ -1,12 +1,20 @@
 import { Pool } from 'pg';
 import { Invariants } from '../../src/billing/invariants/invariants.service';
 import { ChargeWriter } from '../../src/billing/writer/charge-writer';
+import { newId } from '../../src/kernel/ids';
 import { nanoUsd } from '../../src/kernel/money';
 import { EpochAuthority } from '../../src/quota/epoch-authority';
 import { holdsKey } from '../../src/quota/quota-keys';
 import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import { eventually } from '../support/eventually';
-import { createTenant, type MoneyProcess, openCharge, outputOf, startMoneyProcess } from '../support/money-harness';
+import {
+  createTenant,
+  holdRequest,
+  type MoneyProcess,
+  openCharge,
+  outputOf,
+  startMoneyProcess,
+} from '../support/money-harness';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis, type TestRedis } from '../support/test-redis';
@@ -102,6 +110,29 @@ describe('a charge whose caller cannot wait longer', () => {
       { type: 'refund', status: 'COMMITTED', amount: '120', refunded: '0', reason_code: 'UNANSWERED' },
     ]);
     await expectBalance(INITIAL);
+  });
+
+  it('counts in Redis what it counts in the ledger where the answer of Postgres comes late', async () => {
+    const key = { apiKeyId: newId(), budget: nanoUsd(500n), usd5h: null, usd1d: null, usd7d: null };
+    limits = await createTenant(money, nanoUsd(INITIAL), { tpm: 10_000, key });
+    const charge = await openCharge(money, limits, 300n, false);
+    wire.setMode('late_replies');
+    const settled = charge.settle(outputOf(120));
+    await eventually('the charge is committed', isCommitted);
+    expect(charge.withdraw()).toBe(true);
+    wire.setMode('pass');
+    expect(await settled).toMatchObject({ code: 'BILLING_SERVICE_ERROR' });
+    expect(await rows()).toEqual([
+      { type: 'charge', status: 'COMMITTED', amount: '120', refunded: '120', reason_code: null },
+      { type: 'refund', status: 'COMMITTED', amount: '120', refunded: '0', reason_code: 'UNANSWERED' },
+    ]);
+    await expectBalance(INITIAL);
+    const quote = await money.store.quote(holdRequest(limits, 1n));
+    const counted = quote.admitted ? quote.hold.counted.map(({ measure, used }) => [measure, used]) : [];
+    expect(counted).toEqual([
+      ['tokens', 121n],
+      ['usd', 121n],
+    ]);
   });
 
   it('is given back also where the refund fails at first', async () => {

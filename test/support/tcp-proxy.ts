@@ -7,8 +7,9 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
  * - pass: they arrive.
  * - silence: nothing arrives in either direction, and nobody is told.
  * - lose_replies: what the client sends arrives, what the server answers does not.
+ * - late_replies: what the client sends arrives, what the server answers only once everything passes again.
  */
-export type WireMode = 'pass' | 'silence' | 'lose_replies';
+export type WireMode = 'pass' | 'silence' | 'lose_replies' | 'late_replies';
 
 /** A wire between a gateway and one of its servers that a test can break. */
 export interface TcpProxy {
@@ -24,6 +25,7 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
   const target = new URL(serverUrl);
   const sockets = new Set<Socket>();
   let mode: WireMode = 'pass';
+  let late: (() => void)[] = [];
   const server = createServer((client) => {
     const upstream = connect(Number(target.port), target.hostname);
     for (const [from, to, isReply] of [
@@ -33,7 +35,8 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
       sockets.add(from);
       from.setNoDelay(true);
       from.on('data', (bytes) => {
-        if (mode === 'pass' || (mode === 'lose_replies' && !isReply)) to.write(bytes);
+        if (mode === 'pass' || (mode !== 'silence' && !isReply)) to.write(bytes);
+        else if (mode === 'late_replies') late.push(() => to.write(bytes));
       });
       // A broken wire is what this is for.
       from.on('error', () => undefined);
@@ -55,6 +58,9 @@ export async function startTcpProxy(serverUrl: string): Promise<TcpProxy> {
     url: url.href,
     setMode: (next) => {
       mode = next;
+      if (mode !== 'pass') return;
+      for (const arrive of late) arrive();
+      late = [];
     },
     reset,
     close: async () => {

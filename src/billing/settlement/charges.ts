@@ -134,7 +134,7 @@ export class Charges implements ChargeHouse, BeforeApplicationShutdown {
       const result = await this.writer.end(admission, ending);
       switch (result.outcome) {
         case 'committed':
-          await this.projection.settle(tenantId, endedHold(holdId, ending.fields), result);
+          await this.projection.settle(tenantId, endedHold(holdId, result.sent), result);
           return result;
         case 'already_committed':
           return await this.endCommitted(charge, ending, result);

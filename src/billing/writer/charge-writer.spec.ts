@@ -1,4 +1,4 @@
-import { ChargeWriterHarness, settledAt } from '../../../test/support/charge-writer-harness';
+import { ChargeWriterHarness, settledAt, VOIDED } from '../../../test/support/charge-writer-harness';
 import { eventually } from '../../../test/support/eventually';
 import {
   LOCK_TIMEOUT_MS,
@@ -188,6 +188,17 @@ describe('an ending that Postgres refuses for ever', () => {
     expect((await others).map(({ outcome }) => outcome)).toEqual(good.map(() => 'committed'));
     expect((await harness.accounts(tenantId)).wallet).toEqual({ posted: 1_000n - 19n * 2n, version: 19n });
     expect(counted).toHaveBeenCalledTimes(1);
+    counted.mockRestore();
+  });
+
+  it('voids its PENDING row also where its owner has withdrawn it while the refusal was on its way', async () => {
+    const [bad] = await standing(await harness.createTenant(1_000n), 1);
+    if (!bad) throw new Error('nothing was admitted');
+    const ending = refused();
+    const counted = jest.spyOn(harness.metrics.billingDeductFailure.of('invalid_row'), 'inc');
+    counted.mockImplementationOnce(() => (ending.fields = VOIDED));
+    await expect(harness.writer.end(bad, ending)).rejects.toMatchObject({ code: '22003' });
+    expect(await harness.statusOf(bad.row.id)).toEqual({ status: 'VOIDED', reason_code: 'REFUSED_ROW' });
     counted.mockRestore();
   });
 

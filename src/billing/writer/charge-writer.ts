@@ -44,6 +44,8 @@ export type EndOutcome = 'committed' | 'voided' | 'already_committed' | 'already
 
 export interface EndResult {
   readonly outcome: EndOutcome;
+  /** What the answered statement said, whatever the owner has made of the ending since: what was `committed` is this. */
+  readonly sent: EndFields;
   readonly posted: NanoUsd;
   readonly version: bigint;
 }
@@ -90,6 +92,8 @@ type RowHead = Omit<EndRow, keyof EndFields>;
 interface EndItem {
   readonly head: RowHead;
   readonly ending: Ending;
+  /** What the last statement that left said. */
+  sent: EndFields;
   readonly askedMs: number;
   readonly resolve: (result: EndResult) => void;
   readonly reject: (error: unknown) => void;
@@ -200,7 +204,7 @@ export class ChargeWriter implements OnApplicationShutdown {
 
   /** Ends a charge of which only the row is known (sweeper, corrections). */
   write(row: EndRow): Promise<EndResult> {
-    return this.push(row, { fields: row });
+    return this.push(row, { fields: row }).answered;
   }
 
   /** Resolves when everything queued is written; gives up what Postgres does not take within `withinMs`. */
@@ -220,25 +224,27 @@ export class ChargeWriter implements OnApplicationShutdown {
     await Promise.all([this.pool.end(), this.sidePool.end()]);
   }
 
-  private push(head: RowHead, ending: Ending): Promise<EndResult> {
-    return new Promise((resolve, reject) => {
-      this.endings.push({ head, ending, askedMs: performance.now(), resolve, reject });
-    });
+  private push(head: RowHead, ending: Ending): { readonly item: EndItem; readonly answered: Promise<EndResult> } {
+    const { promise, resolve, reject } = Promise.withResolvers<EndResult>();
+    const item = { head, ending, sent: ending.fields, askedMs: performance.now(), resolve, reject };
+    this.endings.push(item);
+    return { item, answered: promise };
   }
 
   /** A commit that is refused for ever must not leave its row PENDING while this process lives. */
   private async endOrVoid(head: RowHead, ending: Ending): Promise<EndResult> {
+    const { item, answered } = this.push(head, ending);
     try {
-      return await this.push(head, ending);
+      return await answered;
     } catch (error) {
-      if (isRefusedData(error) && ending.fields.is_commit) await this.voidRefused(head, error);
+      if (isRefusedData(error) && item.sent.is_commit) await this.voidRefused(head, error);
       throw error;
     }
   }
 
   private async voidRefused(head: RowHead, refusal: unknown): Promise<void> {
     try {
-      const { outcome } = await this.push(head, { fields: REFUSED_ROW });
+      const { outcome } = await this.push(head, { fields: REFUSED_ROW }).answered;
       this.logger.error(
         `charge ${head.id} is ${outcome}, uncharged: Postgres refused to commit it: ${String(refusal)}`,
       );
@@ -301,13 +307,17 @@ export class ChargeWriter implements OnApplicationShutdown {
   }
 
   private async writeEndings(batch: readonly EndItem[], isAside: boolean): Promise<void> {
-    const rowsNow = (): EndRow[] => batch.map((item) => ({ ...item.head, ...item.ending.fields }));
+    const rowsNow = (): EndRow[] =>
+      batch.map((item) => {
+        item.sent = item.ending.fields;
+        return { ...item.head, ...item.sent };
+      });
     const found = await this.call<EndReply>('billing_end', rowsNow, isAside);
     const replyOf = new Map(found.map((reply) => [reply.id, reply]));
     for (const item of batch) {
       const reply = replyOf.get(item.head.id);
       if (reply?.outcome.startsWith('already')) this.metrics.billingIdempotentHit.inc();
-      if (reply) item.resolve(resultOf(reply));
+      if (reply) item.resolve(resultOf(reply, item.sent));
       else item.reject(new Error(`billing_end did not answer for charge ${item.head.id}`));
     }
     const [oldest] = batch;
@@ -348,9 +358,10 @@ interface EndReply {
   readonly version: string | null;
 }
 
-function resultOf(reply: EndReply): EndResult {
+function resultOf(reply: EndReply, sent: EndFields): EndResult {
   return {
     outcome: reply.outcome,
+    sent,
     posted: nanoUsd(reply.posted_nano_usd ?? '0'),
     version: BigInt(reply.version ?? '0'),
   };
