@@ -12,13 +12,20 @@ export interface Ask {
 /** A window the hold would count in. Whose start is only known once it was admitted, it opens: by the clock of who admits. */
 export interface Use extends Frozen {
   readonly opens: boolean;
+  /** With this hold. */
+  readonly used: bigint;
+}
+
+/** A second the hold would count in. */
+export interface Roll extends Rolled {
+  readonly used: bigint;
 }
 
 export interface Admission {
   readonly admitted: true;
   readonly funding: Funding;
   readonly uses: readonly Use[];
-  readonly rolled: readonly Rolled[];
+  readonly rolled: readonly Roll[];
   readonly available: bigint;
 }
 
@@ -42,7 +49,7 @@ interface Draft {
   funding: Funding;
   refusal: Refused | undefined;
   readonly uses: Use[];
-  readonly rolled: Rolled[];
+  readonly rolled: Roll[];
 }
 
 /**
@@ -77,7 +84,14 @@ function count(draft: Draft, { code, counter, measure, limit, window }: Limit): 
   const need = measure === 'requests' ? 1n : draft.ask.amount;
   if (used + need <= limit) {
     if (code === undefined) draft.funding = 'allowance';
-    draft.uses.push({ counter, measure: measure === 'requests' ? 'requests' : 'usd', startMs, endMs, opens });
+    draft.uses.push({
+      counter,
+      measure: measure === 'requests' ? 'requests' : 'usd',
+      startMs,
+      endMs,
+      opens,
+      used: used + need,
+    });
   } else if (code !== undefined) {
     draft.refusal ??= { admitted: false, code, limit, used, ...(endMs > 0 ? { resetsAtMs: endMs } : {}) };
   }
@@ -116,7 +130,12 @@ function roll(draft: Draft, { code = '', counter, measure, limit }: Limit): void
   const rate = draft.side.rate(counter, Math.floor(draft.nowMs / 1000));
   const used = sumOf(rate);
   if (used + need <= limit) {
-    draft.rolled.push({ counter, measure: measure === 'tokens' ? 'tokens' : 'requests', second: rate.at });
+    draft.rolled.push({
+      counter,
+      measure: measure === 'tokens' ? 'tokens' : 'requests',
+      second: rate.at,
+      used: used + need,
+    });
     return;
   }
   const resetsAtMs = fitsAt(rate, need, limit, used);

@@ -1,6 +1,6 @@
 import { nanoUsd, toDecimalUsd } from '../../../src/kernel/money';
 import type { AdmittedHold, ReserveOutcome } from '../../../src/quota/quota-store.port';
-import type { Admission, Answer } from './decide';
+import type { Admission, Answer, Roll } from './decide';
 import type { Frozen } from './projection-side';
 
 /** What was counted, where it was admitted; throws where it is not what was predicted. */
@@ -51,6 +51,9 @@ export function expectAdmission(
   expect(
     hold.counted.filter(({ isRolling }) => isRolling).map(({ counter, startMs }) => [counter, startMs / 1000]),
   ).toEqual(rolled.map(({ counter, second }) => [counter, second]));
+  expect(Object.fromEntries(hold.counted.map(({ counter, used }) => [counter, used]))).toEqual(
+    Object.fromEntries([...uses, ...rolled].map(({ counter, used }) => [counter, used])),
+  );
   return frozen;
 }
 
@@ -59,5 +62,11 @@ export function windowsOf({ counted }: AdmittedHold): readonly Frozen[] {
     isRolling
       ? []
       : [{ counter, measure: measure === 'usd' ? ('usd' as const) : ('requests' as const), startMs, endMs }],
+  );
+}
+
+export function rolledOf({ counted }: AdmittedHold): readonly Roll[] {
+  return counted.flatMap(({ isRolling, counter, measure, startMs, used }) =>
+    isRolling ? [{ counter, measure: measure === 'tokens' ? 'tokens' : 'requests', second: startMs / 1000, used }] : [],
   );
 }

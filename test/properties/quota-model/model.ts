@@ -143,6 +143,17 @@ export class QuotaModel {
     this.projected?.end(charge.id);
   }
 
+  /** An ended charge was reserved once more, and that was given back: it is as it was. */
+  forget(charge: Charge): void {
+    this.projected?.end(charge.id);
+    this.charges.set(charge.id, charge);
+  }
+
+  adoptVersion(version: bigint): void {
+    if (this.projected?.version === this.ledger.version) this.projected.version = version;
+    this.ledger.version = version;
+  }
+
   /** A hold that nobody uses is given back. */
   release(charge: Charge): void {
     charge.phase = 'given_up';
@@ -151,28 +162,20 @@ export class QuotaModel {
     if (row?.status === 'PENDING') row.status = 'VOIDED';
   }
 
-  /** 'gone': no such hold, or its epoch is over. */
-  extend(charge: Charge, amount: bigint): true | 'gone' | Refused {
-    const side = this.projection;
-    const hold = side?.holds.get(charge.id);
-    if (!side || !hold || (this.kind === 'redis' && charge.generation !== this.generation)) return 'gone';
-    const delta = amount - hold.amount;
-    if (delta <= 0n) return true;
-    const available = side.posted + charge.ask.caller.creditLimit - side.held;
-    if (hold.funding === 'wallet' && delta > available) {
-      return { admitted: false, code: 'QUOTA_BALANCE_EXCEEDED', available };
-    }
-    for (const { code, counter, limit, measure } of limitsOf(charge.ask.caller)) {
-      const frozen = hold.frozen.find((one) => one.counter === counter);
-      const { startMs, endMs, used } = side.counter(counter);
-      if (measure !== 'usd' || code === undefined || frozen?.startMs !== startMs || used + delta <= limit) continue;
-      return { admitted: false, code, limit, used, ...(endMs > 0 ? { resetsAtMs: endMs } : {}) };
-    }
-    this.projected?.extend(hold, amount);
-    const row = this.row(charge.id);
-    row.hold += delta;
-    row.extended += delta;
-    return true;
+  /**
+   * The charge raises its hold, which it follows into the current epoch where its own is over. True where it has the amount
+   * afterwards.
+   */
+  raise(charge: Charge, amount: bigint): true | Refused {
+    const raised = this.extend(charge, amount);
+    if (raised !== 'gone') return raised;
+    if (this.row(charge.id).status !== 'PENDING') return { admitted: false, code: 'BILLING_SERVICE_ERROR' };
+    if (!this.standing(charge)) return { admitted: false, code: 'SUBSCRIPTION_INVALID' };
+    const before = charge.generation;
+    charge.generation = this.generation;
+    const again = this.extend(charge, amount);
+    if (again !== true) charge.generation = before;
+    return again === 'gone' ? { admitted: false, code: 'QUOTA_SERVICE_ERROR' } : again;
   }
 
   adjust(account: 'wallet' | 'promo', amount: bigint, isTold = true): boolean {
@@ -253,6 +256,30 @@ export class QuotaModel {
       }
       if (sum !== used) throw new Error(`the model contradicts itself: ${name} has ${used}, its charges ${sum}`);
     }
+  }
+
+  /** 'gone': no such hold, or its epoch is over. */
+  private extend(charge: Charge, amount: bigint): true | 'gone' | Refused {
+    const side = this.projection;
+    const hold = side?.holds.get(charge.id);
+    if (!side || !hold || (this.kind === 'redis' && charge.generation !== this.generation)) return 'gone';
+    const delta = amount - hold.amount;
+    if (delta <= 0n) return true;
+    const available = side.posted + charge.ask.caller.creditLimit - side.held;
+    if (hold.funding === 'wallet' && delta > available) {
+      return { admitted: false, code: 'QUOTA_BALANCE_EXCEEDED', available };
+    }
+    for (const { code, counter, limit, measure } of limitsOf(charge.ask.caller)) {
+      const frozen = hold.frozen.find((one) => one.counter === counter);
+      const { startMs, endMs, used } = side.counter(counter);
+      if (measure !== 'usd' || code === undefined || frozen?.startMs !== startMs || used + delta <= limit) continue;
+      return { admitted: false, code, limit, used, ...(endMs > 0 ? { resetsAtMs: endMs } : {}) };
+    }
+    this.projected?.extend(hold, amount);
+    const row = this.row(charge.id);
+    row.hold += delta;
+    row.extended += delta;
+    return true;
   }
 
   /** A tenant is projected when it is used; one whose projection is gone is projected in a new epoch. */

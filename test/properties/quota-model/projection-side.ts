@@ -47,6 +47,16 @@ export class ProjectionSide {
     );
   }
 
+  copy(): ProjectionSide {
+    const copy = new ProjectionSide();
+    copy.posted = this.posted;
+    copy.version = this.version;
+    for (const [id, hold] of this.holds) copy.holds.set(id, hold);
+    for (const [name, counter] of this.counters) copy.counters.set(name, { ...counter });
+    for (const [name, { at, counts }] of this.rates) copy.rates.set(name, { at, counts: new Map(counts) });
+    return copy;
+  }
+
   counter(name: string): Counter {
     return this.counters.get(name) ?? { startMs: 0, endMs: 0, used: 0n };
   }

@@ -1,52 +1,27 @@
 import { randomUUID } from 'node:crypto';
-import { Charges } from '../../../src/billing/settlement/charges';
-import { type Refusal, RefusalError } from '../../../src/kernel/errors';
+import type { Adjustment } from '../../../src/billing/ledger/ledger.service';
+import { RefusalError } from '../../../src/kernel/errors';
 import { nanoUsd } from '../../../src/kernel/money';
-import type { AdmittedHold, HoldRequest, ReserveOutcome } from '../../../src/quota/quota-store.port';
 import { createTenant, outputOf } from '../../support/money-harness';
-import { windowAround } from './calendar';
+import { Callers, OUTPUT_ALONE } from './callers';
 import type { Answer, Ask } from './decide';
 import { expectAdmission, expectAnswer, windowsOf } from './expectations';
-import { type Charge, QuotaModel } from './model';
-import { comparePostgres, compareRedis } from './observed';
-import { Callers, OUTPUT_ALONE } from './callers';
+import type { Charge } from './model';
 import type { Scenario } from './scenario';
 import type { ModelProcess, QuotaSystem } from './system';
 import type { Tally } from './tally';
+import { TenantBeside } from './tenant-beside';
 
-type OpenCharge = Exclude<ReturnType<Charges['begin']>, Refusal>;
-
-interface RealCharge {
-  readonly request: HoldRequest;
-  readonly process: ModelProcess;
-  hold: AdmittedHold;
-  open: OpenCharge | undefined;
-}
-
-/** One tenant on the real servers beside its model: what is done to one is done to the other, and compared. */
-export class TenantRun {
-  readonly model: QuotaModel;
-  readonly real = new Map<string, RealCharge>();
+/** What can be done to the tenant: to the real one and to its model, and compared. */
+export class TenantRun extends TenantBeside {
   /** Processes that have died and were not yet swept. */
   readonly crashed: ModelProcess[] = [];
-  private readonly processes: ModelProcess[] = [];
-  private endedMs: number | undefined;
   /** Of adjustments that were taken, so that they can be sent again. */
   private readonly adjustments: {
     readonly key: string;
     readonly account: 'wallet' | 'promo';
     readonly amount: bigint;
   }[] = [];
-
-  private constructor(
-    readonly system: QuotaSystem,
-    readonly callers: Callers,
-    readonly tally: Tally,
-    public process: ModelProcess,
-  ) {
-    this.model = new QuotaModel(system.kind, callers.scene.beginsAtMs);
-    this.processes.push(process);
-  }
 
   static async begin(system: QuotaSystem, scene: Scenario, tally: Tally): Promise<TenantRun> {
     const { tenantId } = await createTenant(system.host, nanoUsd(0n), {
@@ -57,10 +32,6 @@ export class TenantRun {
     if (scene.balance > 0) await run.adjust('wallet', BigInt(scene.balance));
     if (scene.promo > 0) await run.adjust('promo', BigInt(scene.promo));
     return run;
-  }
-
-  get tenantId(): string {
-    return this.callers.tenantId;
   }
 
   /** Reserves a hold of its own; undefined where it is refused, as predicted. */
@@ -94,10 +65,11 @@ export class TenantRun {
       return;
     }
     const outcome = await this.at(() => this.process.store.reserve(request));
-    const again = this.compare(charge.ask, request, predicted, outcome, false);
-    if (!again) return;
+    const before = this.realOf(charge);
+    if (!this.compare(charge.ask, request, predicted, outcome)) return;
     await this.process.store.release(this.tenantId, [charge.id]);
-    this.model.projection?.end(charge.id);
+    this.model.forget(charge);
+    this.real.set(charge.id, before);
   }
 
   /** Its row is written; a hold of an epoch that is over is reserved once more, by the charge itself. */
@@ -187,47 +159,36 @@ export class TenantRun {
   }
 
   async extend(charge: Charge, by: number): Promise<void> {
-    const { request, hold, process } = this.realOf(charge);
-    const amount = (this.model.ledger.rows.get(charge.id)?.hold ?? 0n) + BigInt(by);
-    const { limits, service, platform } = request;
-    const extension = { holdId: charge.id, limits, epoch: hold.epoch, amount: nanoUsd(amount), service, platform };
-    const predicted = this.model.extend(charge, amount);
-    const outcome = await this.at(() => process.store.extend(extension));
+    const { open } = this.realOf(charge);
+    if (!open) throw new Error('the charge has not begun');
+    const amount = open.held.amount + BigInt(by);
+    const predicted = by === 0 || this.model.raise(charge, amount);
+    const refusal = await this.at(() => open.extend(nanoUsd(amount)));
+    this.tally.count(predicted === true ? 'extended' : 'extension refused');
     if (predicted === true) {
-      expect(outcome).toEqual({ extended: true });
-      this.tally.count('extended');
-      if (this.system.kind === 'redis') await this.makeDurable(charge, amount, hold.epoch);
-    } else if (predicted === 'gone') expect(outcome).toEqual({ extended: false, refusal: 'gone' });
-    else {
-      this.tally.count('extension refused');
-      const { code, limit, used } = predicted;
-      const quota = limit === undefined ? {} : { quota: { limit, used } };
-      expect(outcome).toMatchObject({ extended: false, refusal: { code, ...quota } });
+      expect(refusal).toBeUndefined();
+      return;
     }
+    const { code, limit, used } = predicted;
+    expect(refusal).toMatchObject({ code, ...(limit === undefined ? {} : { quota: { limit, used } }) });
   }
 
-  private async makeDurable(charge: Charge, amount: bigint, epoch: bigint): Promise<void> {
-    const row = { id: charge.id, tenant_id: this.tenantId, hold_nano_usd: amount.toString(), epoch: epoch.toString() };
-    const { rows } = await this.system.host.pool.query<{ hold_nano_usd: string }>(`select * from billing_extend($1)`, [
-      JSON.stringify([row]),
-    ]);
-    expect(rows.map(({ hold_nano_usd }) => BigInt(hold_nano_usd))).toEqual([
-      this.model.ledger.rows.get(charge.id)?.hold,
-    ]);
+  async flush(): Promise<void> {
+    await this.system.host.redis.client.flushall();
+    this.model.flush();
+  }
+
+  /** Among other things that happen to the tenant. */
+  async creditAmong(amount: bigint): Promise<void> {
+    await this.process.ledger.adjust(adjustmentOf(this.tenantId, 'wallet', amount, randomUUID()));
+    this.model.adjust('wallet', amount);
+    await this.process.toldAll();
   }
 
   async adjust(account: 'wallet' | 'promo', amount: bigint, isTold = true, key: string = randomUUID()): Promise<void> {
     const isRepeat = this.adjustments.some((one) => one.key === key);
     const isTaken = isRepeat ? true : this.model.adjust(account, amount, isTold);
-    const posting = this.process.ledger.adjust({
-      tenantId: this.tenantId,
-      account,
-      amount: nanoUsd(amount),
-      reasonCode: 'MODEL',
-      description: 'model',
-      idempotencyKey: key,
-      actor: 'model',
-    });
+    const posting = this.process.ledger.adjust(adjustmentOf(this.tenantId, account, amount, key));
     if (isTaken) {
       expect(await posting).toMatchObject({ isRepeat, posted: this.model.ledger.posted });
       if (isRepeat) this.model.tell(this.model.ledger);
@@ -276,19 +237,6 @@ export class TenantRun {
     this.model.sweep(process.id);
   }
 
-  async told({ process }: Pick<RealCharge, 'process'>): Promise<void> {
-    await process.toldAll();
-  }
-
-  /** Redis = model = Postgres. */
-  async compareAll(): Promise<void> {
-    await Promise.all([
-      ...(this.system.kind === 'redis' ? [compareRedis(this.system.host.redis.client, this.tenantId, this.model)] : []),
-      comparePostgres(this.system.host.pool, this.tenantId, this.model),
-    ]);
-    this.model.checkItself();
-  }
-
   /** Everything that is open ends: what living processes have by their calls, what dead ones left by the sweeper. */
   async end(): Promise<void> {
     for (const process of this.crashed.splice(0)) await this.sweep(process);
@@ -297,90 +245,16 @@ export class TenantRun {
     await this.compareAll();
     expect(this.model.ledger.open()).toEqual([]);
     expect(this.model.projection?.held ?? 0n).toBe(0n);
-    await this.system.setStatus(this.processIds, 'swept');
     await this.close();
   }
+}
 
-  /** Of a run that is not gone on with: nothing of it stays open. */
-  async giveUp(): Promise<void> {
-    for (const processId of this.processIds) await this.system.sweep(processId);
-    await this.system.setStatus(this.processIds, 'swept');
-    await this.close();
-  }
-
-  /** What was done last took its time. */
-  moveOn(): void {
-    if (this.endedMs !== undefined) this.model.moveTo(this.endedMs);
-    this.endedMs = undefined;
-  }
-
-  realOf({ id }: Charge): RealCharge {
-    const real = this.real.get(id);
-    if (!real) throw new Error(`there is no hold ${id}`);
-    return real;
-  }
-
-  async at<T>(work: () => Promise<T>): Promise<T> {
-    const { model } = this;
-    const edges = model.windows().flatMap(({ startMs, endMs }) => [startMs, endMs]);
-    const done = await this.system.at(model.nowMs, edges, work);
-    this.endedMs = this.system.clock.nowMs();
-    return done;
-  }
-
-  /** Compares with what was predicted and, where it was admitted, takes it over: `isKept` is false where it is not kept. */
-  compare(
-    ask: Ask,
-    request: HoldRequest,
-    predicted: Answer,
-    outcome: ReserveOutcome,
-    isKept = true,
-  ): Charge | undefined {
-    const frozen = expectAnswer(predicted, outcome, this.model.nowMs, this.system.clock.nowMs());
-    this.tally.count(predicted.admitted ? `paid by ${predicted.funding}` : predicted.code);
-    if (!predicted.admitted || !outcome.admitted || !frozen) return undefined;
-    const { hold } = outcome;
-    const startOf = (unit: 'day' | 'month'): number =>
-      frozen.find(({ counter }) => counter === unit)?.startMs ??
-      windowAround(this.model.nowMs, ask.caller.zone, unit).startMs;
-    const charge: Charge = {
-      id: request.holdId,
-      ask,
-      processId: this.process.id,
-      generation: this.model.generation,
-      frozen,
-      funding: predicted.funding,
-      day: startOf('day'),
-      month: startOf('month'),
-      phase: 'unbegun',
-    };
-    expect([hold.dayWindow.startMs, hold.monthWindow.startMs]).toEqual([charge.day, charge.month]);
-    if (isKept) {
-      this.real.set(charge.id, { request, process: this.process, hold, open: undefined });
-      this.model.admit(charge, predicted);
-    } else {
-      this.model.projection?.hold(charge.id, {
-        processId: this.process.id,
-        funding: predicted.funding,
-        frozen,
-        rolled: predicted.rolled,
-        tokens: ask.tokens,
-        amount: ask.amount,
-      });
-    }
-    return charge;
-  }
-
-  private get processIds(): readonly string[] {
-    return this.processes.map(({ id }) => id);
-  }
-
-  private async close(): Promise<void> {
-    await Promise.all(this.processes.map((process) => process.close()));
-  }
-
-  private async replace(): Promise<void> {
-    this.process = await this.system.startProcess();
-    this.processes.push(this.process);
-  }
+function adjustmentOf(
+  tenantId: string,
+  account: 'wallet' | 'promo',
+  amount: bigint,
+  idempotencyKey: string,
+): Adjustment {
+  const why = { reasonCode: 'MODEL', description: 'model', actor: 'model' };
+  return { tenantId, account, amount: nanoUsd(amount), idempotencyKey, ...why };
 }

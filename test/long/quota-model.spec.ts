@@ -1,0 +1,1 @@
+import '../properties/quota-model/quota-model.spec';
