@@ -86,8 +86,14 @@ export async function createTenant(
   return limits;
 }
 
-export async function adjust(process: MoneyProcess, tenantId: string, amount: NanoUsd): Promise<void> {
+export async function adjust(
+  process: MoneyProcess,
+  tenantId: string,
+  amount: NanoUsd,
+  account: 'wallet' | 'promo' = 'wallet',
+): Promise<void> {
   await process.ledger.adjust({
+    account,
     tenantId,
     amount,
     reasonCode: 'TEST',

@@ -28,6 +28,9 @@ export interface Posting {
   readonly isRepeat: boolean;
 }
 
+/** See the check on ledger_account: with the wallet's bound it stays exact in doubles. */
+export const MAX_PROMO_NANO_USD = 7_000_000_000_000n;
+
 /** The row that names what transfers belong to; `transactionId` links them. */
 export interface PostingRecord {
   readonly transactionId: string;

@@ -13,6 +13,7 @@ import {
   balanceNow,
   Booking,
   lockAccounts,
+  MAX_PROMO_NANO_USD,
   type Posting,
   promoAccount,
   recordPosting,
@@ -34,9 +35,6 @@ export interface Adjustment {
   /** Promotional credit is spent first and never goes below zero. */
   readonly account?: 'wallet' | 'promo';
 }
-
-/** See the check on ledger_account: with the wallet's bound it stays exact in doubles. */
-const MAX_PROMO_NANO_USD = 7_000_000_000_000n;
 
 /** Trace ids of adjustments derive from the idempotency key, so that a repeat collides on (tenant, trace id). */
 const ADJUSTMENT_NAMESPACE = '2b0b6f0a-8f0a-4d1c-9a53-9d6fd4a1c1f7';

@@ -133,7 +133,7 @@ export class LateEndings {
           return await work();
         } catch (error) {
           if (this.isLeaving || error instanceof RefusalError || isRefusedData(error)) {
-            this.logger.error(`${whatIsDue}: ${String(error)}`);
+            this.logger.error(`${whatIsDue}: ${causeOf(error)}`);
             throw error;
           }
           if (attempt === 0) this.logger.warn(`${whatIsDue}, it is tried again: ${messageOf(error)}`);
@@ -160,4 +160,10 @@ export class LateEndings {
       is_new: true,
     };
   }
+}
+
+/** A refusal's message is its code alone. */
+function causeOf(error: unknown): string {
+  const reason = error instanceof RefusalError ? error.refusal.values?.reason : undefined;
+  return reason === undefined ? String(error) : `${String(error)}, ${reason}`;
 }
