@@ -1,3 +1,4 @@
+import { Logger } from '@nestjs/common';
 import { Pool } from 'pg';
 import { Checkpoints } from '../../src/billing/settlement/checkpoints';
 import type { OpenCharge } from '../../src/billing/settlement/open-charge';
@@ -147,6 +148,25 @@ describe('checkpoints of open streams', () => {
     await checkpoints.write();
     expect(await kept(stream)).toEqual(checkpointOf(deliveredOf(3)));
     await stream.settle(outputOf(5));
+  });
+
+  it('are kept of the others where one cannot tell what it has delivered', async () => {
+    const streams = await Promise.all([3, 5, 7].map((tokens) => openStream(() => tokens)));
+    let isBroken = true;
+    streams[1]?.checkpointFrom(() => {
+      if (isBroken) throw new Error('broken');
+      return deliveredOf(6);
+    });
+    const logged = jest.spyOn(Logger.prototype, 'error');
+    await checkpoints.write();
+    await checkpoints.write();
+    expect(logged).toHaveBeenCalledTimes(1);
+    const others = [checkpointOf(deliveredOf(3)), null, checkpointOf(deliveredOf(7))];
+    expect(await Promise.all(streams.map(kept))).toEqual(others);
+    isBroken = false;
+    await checkpoints.write();
+    expect(await Promise.all(streams.map(kept))).toEqual(others.with(1, checkpointOf(deliveredOf(6))));
+    await Promise.all(streams.map((stream) => stream.settle(outputOf(5))));
   });
 
   it('cost a settle nothing: what was kept last says nothing of what is charged', async () => {

@@ -22,7 +22,10 @@ const MAX_ROWS = 1_000;
  */
 @Injectable()
 export class Checkpoints implements OnApplicationBootstrap, BeforeApplicationShutdown {
-  private readonly log = new AwayLog(new Logger(Checkpoints.name));
+  private readonly logger = new Logger(Checkpoints.name);
+  private readonly log = new AwayLog(this.logger);
+  /** Streams of which it was said that they cannot tell what they have delivered. */
+  private readonly mute = new WeakSet<OpenCharge>();
   private timer: NodeJS.Timeout | undefined;
   private round: Promise<void> | undefined;
 
@@ -49,7 +52,7 @@ export class Checkpoints implements OnApplicationBootstrap, BeforeApplicationShu
 
   private async writeAll(): Promise<void> {
     const changed = [...this.charges.all()].flatMap((charge) => {
-      const checkpoint = charge.checkpoint();
+      const checkpoint = this.checkpointOf(charge);
       return checkpoint === undefined ? [] : [{ charge, checkpoint }];
     });
     for (let at = 0; at < changed.length; at += MAX_ROWS) {
@@ -60,6 +63,19 @@ export class Checkpoints implements OnApplicationBootstrap, BeforeApplicationShu
         this.log.away(error);
         return;
       }
+    }
+  }
+
+  /** A stream that cannot tell must not cost the others theirs. */
+  private checkpointOf(charge: OpenCharge): string | undefined {
+    try {
+      return charge.checkpoint();
+    } catch (error) {
+      if (!this.mute.has(charge)) {
+        this.logger.error(`charge ${charge.held.holdId} cannot tell what it has delivered: ${String(error)}`);
+      }
+      this.mute.add(charge);
+      return undefined;
     }
   }
 
