@@ -48,7 +48,7 @@ describe('limits a minute of one process', () => {
     nowMs += 30_000;
     expect([take(request(limits)), take(request(limits))]).toEqual([undefined, undefined]);
     const call = request(limits);
-    const refusal = rates.check(call, scopesOf(limits, { service: 'chat', platform: 'openai', globalZone: 'UTC' }));
+    const refusal = rates.quote(call, scopesOf(limits, { service: 'chat', platform: 'openai', globalZone: 'UTC' }));
     expect(refusal).toMatchObject({
       code: 'TENANT_RPM_EXCEEDED',
       quota: { limit: 3n, used: 3n },

@@ -35,38 +35,23 @@ export class RatesInProcess {
 
   constructor(@Inject(CLOCK) private readonly clock: Clock) {}
 
-  /** The refusal of the first limit that the call would exceed; counts nothing. */
-  check(request: HoldRequest, plan: readonly ScopeSpec[]): Refusal | undefined {
-    const second = this.second();
-    for (const taken of this.wanted(request, plan, second)) {
-      const { spec, key, count } = taken;
-      const rate = this.rateOf(key, second);
-      const used = sumOf(rate);
-      if (BigInt(used + count) <= spec.limit) continue;
-      const resetsMs = fitsAtMs(rate, used, count, Number(spec.limit));
-      return scopeRefusal(spec, { limit: spec.limit.toString(), used: used.toString(), resetsMs });
-    }
-    return undefined;
+  /** What `take` would answer; counts nothing. */
+  quote(request: HoldRequest, plan: readonly ScopeSpec[]): Refusal | readonly CountedScope[] {
+    const wanted = this.wanted(request, plan, this.second());
+    return this.exceeded(wanted) ?? wanted.map((taken) => this.counted(taken, taken.count));
   }
 
   /** Counts the call in all its limits, or answers the refusal and counts nothing. Twice counts once. */
   take(request: HoldRequest, plan: readonly ScopeSpec[]): Refusal | readonly CountedScope[] {
-    const refusal = this.holds.has(request.holdId) ? undefined : this.check(request, plan);
-    if (refusal) return refusal;
     let takens = this.holds.get(request.holdId);
     if (!takens) {
       takens = this.wanted(request, plan, this.second());
+      const refusal = this.exceeded(takens);
+      if (refusal) return refusal;
       for (const taken of takens) this.add(taken, taken.count);
       if (takens.length > 0) this.holds.set(request.holdId, takens);
     }
-    return takens.map(({ spec, key, second }) => ({
-      counter: spec.counter,
-      measure: spec.measure,
-      isRolling: true,
-      startMs: second * 1000,
-      endMs: 0,
-      used: BigInt(sumOf(this.rateOf(key, second))),
-    }));
+    return takens.map((taken) => this.counted(taken, 0));
   }
 
   /** The call has not been made after all. */
@@ -85,6 +70,25 @@ export class RatesInProcess {
       }
       this.holds.delete(holdId);
     }
+  }
+
+  /** The refusal of the first limit that would be exceeded. */
+  private exceeded(wanted: readonly Taken[]): Refusal | undefined {
+    for (const { spec, key, count, second } of wanted) {
+      const rate = this.rateOf(key, second);
+      const used = sumOf(rate);
+      if (BigInt(used + count) <= spec.limit) continue;
+      const resetsMs = fitsAtMs(rate, used, count, Number(spec.limit));
+      return scopeRefusal(spec, { limit: spec.limit.toString(), used: used.toString(), resetsMs });
+    }
+    return undefined;
+  }
+
+  /** @param more what is not counted yet */
+  private counted({ spec, key, second }: Taken, more: number): CountedScope {
+    const { counter, measure } = spec;
+    const used = BigInt(sumOf(this.rateOf(key, second)) + more);
+    return { counter, measure, isRolling: true, startMs: second * 1000, endMs: 0, used };
   }
 
   private wanted({ limits, tokens }: HoldRequest, plan: readonly ScopeSpec[], second: number): readonly Taken[] {

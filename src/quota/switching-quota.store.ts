@@ -18,6 +18,7 @@ import {
 import { RatesInProcess } from './rates-in-process';
 import { RedisAwayError } from './redis/redis-away.error';
 import { RedisCircuit } from './redis/redis-circuit';
+import type { CountedScope } from './scopes/scope';
 import { ScopePlans } from './scopes/scope-plans';
 
 /** Changes of the decider that one call may meet before it is given up. */
@@ -126,8 +127,7 @@ export class SwitchingQuotaStore implements QuotaStore {
     try {
       const outcome = await this.postgres.reserve(hold);
       stands = outcome.admitted;
-      if (!outcome.admitted) return outcome;
-      return { admitted: true, hold: { ...outcome.hold, counted: [...outcome.hold.counted, ...rolling] } };
+      return withRolling(outcome, rolling);
     } catch (error) {
       stands = error instanceof QuotaUnavailableError && error.mayHold;
       throw error;
@@ -138,8 +138,9 @@ export class SwitchingQuotaStore implements QuotaStore {
   }
 
   private async quoteInPostgres(hold: HoldRequest): Promise<ReserveOutcome> {
-    const refusal = this.rates.check(hold, this.plans.of(hold));
-    return refusal ? { admitted: false, refusal } : this.postgres.quote(hold);
+    const rolling = this.rates.quote(hold, this.plans.of(hold));
+    if ('code' in rolling) return { admitted: false, refusal: rolling };
+    return withRolling(await this.postgres.quote(hold), rolling);
   }
 
   /** Who decides, read where that is not known. */
@@ -166,6 +167,12 @@ export class SwitchingQuotaStore implements QuotaStore {
     this.saidIn = postgresEpoch;
     this.logger.warn('limits of requests and tokens a minute hold for each process alone until Redis decides again');
   }
+}
+
+/** Postgres knows nothing of rolling limits: what this process counts in them is added. */
+function withRolling(outcome: ReserveOutcome, rolling: readonly CountedScope[]): ReserveOutcome {
+  if (!outcome.admitted) return outcome;
+  return { admitted: true, hold: { ...outcome.hold, counted: [...outcome.hold.counted, ...rolling] } };
 }
 
 function unread(cause: unknown): never {

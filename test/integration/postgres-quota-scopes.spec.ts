@@ -1,7 +1,8 @@
 import { nanoUsd, ZERO_NANO_USD } from '../../src/kernel/money';
 import type { QuotaMode } from '../../src/quota/authority-row';
+import type { ReserveOutcome } from '../../src/quota/quota-store.port';
 import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
-import { createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
+import { createTenant, holdRequest, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
 import { admitted, keyLimits, NOON_MS, PLENTY, QuotaStage, subscription, userLimits } from './postgres-quota-stage';
 
 const HOUR_MS = 3_600_000;
@@ -233,5 +234,19 @@ describe.each<QuotaMode>(['redis', 'postgres'])('every scope while %s decides', 
     await charge.settle(outputOf(10));
     await stage.told();
     await admitted(reserve(money, tpm, 90n));
+  });
+
+  it('quotes what a reservation would count, also in the limits of a minute, and counts nothing', async () => {
+    const limits = await createTenant(money, PLENTY, { rpm: 5, tpm: 100, dailyQuota: 9 });
+    await admitted(reserve(money, limits, 30n));
+    const used = async (outcome: Promise<ReserveOutcome>): Promise<object> =>
+      Object.fromEntries((await admitted(outcome)).counted.map((scope) => [scope.counter, scope.used]));
+    const withTheCall = { day: 2n, rpm: 2n, tpm: 50n };
+    expect(await used(money.store.quote(holdRequest(limits, 20n)))).toEqual(withTheCall);
+    expect(await used(money.store.quote(holdRequest(limits, 20n)))).toEqual(withTheCall);
+    expect(await used(reserve(money, limits, 20n))).toEqual(withTheCall);
+    expect(await money.store.quote(holdRequest(limits, 51n))).toMatchObject({
+      refusal: { code: 'TENANT_TPM_EXCEEDED', quota: { limit: 100n, used: 50n } },
+    });
   });
 });
