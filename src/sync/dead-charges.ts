@@ -1,7 +1,7 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool } from 'pg';
 import type { EndRow } from '../billing/writer/charge-rows';
-import { type CommittedRow, committedHoldOf, TOKENS_OF_ROW } from '../billing/ledger/ledger.service';
+import { LedgerService } from '../billing/ledger/ledger.service';
 import { ChargeWriter, type EndOutcome } from '../billing/writer/charge-writer';
 import { nanoUsd } from '../kernel/money';
 import { Settings } from '../platform/config/settings';
@@ -11,13 +11,7 @@ import { RedisConnection } from '../platform/redis/redis-connection';
 import { EpochAuthority } from '../quota/epoch-authority';
 import { type HoldEntry, parseHoldEntry } from '../quota/hold-entry';
 import { holdsKey, tenantsOfProcessKey } from '../quota/quota-keys';
-import {
-  type EndedHold,
-  type PostedBalance,
-  QUOTA_STORE,
-  QuotaUnavailableError,
-  type QuotaStore,
-} from '../quota/quota-store.port';
+import { type PostedBalance, QUOTA_STORE, QuotaUnavailableError, type QuotaStore } from '../quota/quota-store.port';
 import { frozenScopes } from '../quota/scopes/frozen-scopes';
 import { tenantBalance, type TenantBalanceRow } from '../quota/tenant-balance';
 import { CHARGE_ROW, type ChargeRow, SWEPT_VOID, sweptEnding } from './swept-ending';
@@ -82,6 +76,7 @@ export class DeadCharges {
   constructor(
     @Inject(PG_POOL) private readonly pool: Pool,
     private readonly writer: ChargeWriter,
+    private readonly ledger: LedgerService,
     @Inject(QUOTA_STORE) private readonly store: QuotaStore,
     private readonly connection: RedisConnection,
     private readonly epochs: EpochAuthority,
@@ -214,7 +209,7 @@ export class DeadCharges {
     const committed = idsThatAre('COMMITTED');
     if (committed.length > 0) {
       const posted = await this.postedOf(tenantId);
-      const ended = await this.committedHolds(committed);
+      const ended = (await this.ledger.committedHolds(committed)).map((hold) => hold.ended);
       await this.project(pass, tenantId, committed, () => this.store.settle(tenantId, ended, posted));
     }
     const voided = idsThatAre('VOIDED');
@@ -322,14 +317,6 @@ export class DeadCharges {
 
   private async postedOf(tenantId: string): Promise<PostedBalance> {
     return balanceOf(await tenantBalance(this.pool, tenantId));
-  }
-
-  private async committedHolds(holdIds: readonly string[]): Promise<readonly EndedHold[]> {
-    const { rows } = await this.pool.query<CommittedRow>(
-      `select id, amount_nano_usd as amount, ${TOKENS_OF_ROW} as tokens from billing_transaction where id = any ($1)`,
-      [holdIds],
-    );
-    return rows.map(committedHoldOf);
   }
 
   /** All that is known of a hold without a row; its trace id is lost, its own id stands in. */

@@ -36,6 +36,12 @@ export interface Adjustment {
   readonly account?: 'wallet' | 'promo';
 }
 
+/** A committed charge as the projection is told of it, and why it ended. */
+export interface CommittedHold {
+  readonly ended: EndedHold;
+  readonly endReason: string | null;
+}
+
 /** Trace ids of adjustments derive from the idempotency key, so that a repeat collides on (tenant, trace id). */
 const ADJUSTMENT_NAMESPACE = '2b0b6f0a-8f0a-4d1c-9a53-9d6fd4a1c1f7';
 
@@ -86,14 +92,19 @@ export class LedgerService {
     return { transactionId, ...(await balanceNow(client, adjustment.tenantId)), isRepeat: false };
   }
 
-  /** What a committed charge came to; undefined where it is not committed. */
-  async committedHold(holdId: string): Promise<EndedHold | undefined> {
-    const { rows } = await this.pool.query<CommittedRow>(
-      `select id, amount_nano_usd as amount, ${TOKENS_OF_ROW} as tokens from billing_transaction
-        where id = $1 and status = 'COMMITTED'`,
-      [holdId],
+  /** What charges came to, of those that are committed. */
+  async committedHolds(holdIds: readonly string[]): Promise<readonly CommittedHold[]> {
+    const { rows } = await this.pool.query<{ id: string; amount: string; tokens: string; end_reason: string | null }>(
+      `select id, amount_nano_usd as amount, end_reason,
+              tokens_input_uncached + tokens_input_cached + tokens_cache_write + tokens_output + tokens_reasoning
+                + tokens_audio + tokens_image as tokens
+         from billing_transaction where id = any ($1) and status = 'COMMITTED'`,
+      [holdIds],
     );
-    return rows[0] && committedHoldOf(rows[0]);
+    return rows.map(({ id, amount, tokens, end_reason }) => ({
+      ended: { holdId: id, amount: nanoUsd(amount), tokens: Number(tokens) },
+      endReason: end_reason,
+    }));
   }
 
   /** `postRefund` in a transaction of its own, tried again where Postgres takes it back, and projected. */
@@ -107,20 +118,6 @@ export class LedgerService {
   project(tenantId: string, posted: Posting): void {
     this.projection.tell(tenantId, posted);
   }
-}
-
-/** A charge as the projection is told of it. */
-export interface CommittedRow {
-  readonly id: string;
-  readonly amount: string;
-  readonly tokens: string;
-}
-
-export const TOKENS_OF_ROW =
-  'tokens_input_uncached + tokens_input_cached + tokens_cache_write + tokens_output + tokens_reasoning + tokens_audio + tokens_image';
-
-export function committedHoldOf({ id, amount, tokens }: CommittedRow): EndedHold {
-  return { holdId: id, amount: nanoUsd(amount), tokens: Number(tokens) };
 }
 
 async function adjustWallet(book: Booking, amount: NanoUsd, { wallet, overrun }: TenantAccounts): Promise<void> {

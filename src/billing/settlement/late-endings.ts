@@ -11,7 +11,7 @@ import { ProcessIdentity } from '../../platform/process/process-identity';
 import type { EndedHold, PostedBalance } from '../../quota/quota-store.port';
 import type { FrozenCharge } from '../charge';
 import { balanceNow } from '../ledger/booking';
-import { type CommittedRow, committedHoldOf, LedgerService, TOKENS_OF_ROW } from '../ledger/ledger.service';
+import { LedgerService } from '../ledger/ledger.service';
 import { postRefund, type Refund } from '../ledger/refund';
 import { admitRow, type EndFields, type EndRow, SWEPT_END_REASON } from '../writer/charge-rows';
 import { ChargeWriter } from '../writer/charge-writer';
@@ -67,14 +67,9 @@ export class LateEndings {
   /** What stands of a charge that was found committed. Tried again until Postgres says so; rejects on the way out. */
   standing(holdId: string): Promise<StandingCharge> {
     return this.forward(`charge ${holdId} could not be read`, async () => {
-      const { rows } = await this.pool.query<CommittedRow & { end_reason: string }>(
-        `select id, amount_nano_usd as amount, ${TOKENS_OF_ROW} as tokens, end_reason from billing_transaction
-          where id = $1 and status = 'COMMITTED'`,
-        [holdId],
-      );
-      const [row] = rows;
-      if (!row) throw new Error(`charge ${holdId} is not committed`);
-      return { ended: committedHoldOf(row), isSwept: row.end_reason === SWEPT_END_REASON };
+      const [standing] = await this.ledger.committedHolds([holdId]);
+      if (!standing) throw new Error(`charge ${holdId} is not committed`);
+      return { ended: standing.ended, isSwept: standing.endReason === SWEPT_END_REASON };
     });
   }
 
