@@ -11,6 +11,7 @@ export class ScopeCounters1763800000000 implements MigrationInterface {
     await runner.query(COUNTERS);
     await runner.query(ROWS);
     await runner.query(FUNDING);
+    await runner.query(WATERMARK);
     await runner.query(ADMIT);
     await runner.query(COUNT);
     await runner.query(POST);
@@ -79,6 +80,21 @@ comment on view tenant_balance is
 const INDEXES_ONLY =
   'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan';
 
+/**
+ * Open charges are looked for from the watermarks of the processes on. A call whose body took long to arrive has an older
+ * trace id than its process' last beat allowed for: its row lowers the watermark in the transaction that brings it.
+ */
+const WATERMARK = `
+create function process_lower_watermarks(p_rows charge_row[]) returns void
+language sql ${INDEXES_ONLY} as $$
+  update gateway_process p set oldest_open_id = r.trace_id
+    from (select distinct on (process_id) process_id, trace_id from unnest(p_rows) order by process_id, trace_id) r
+   where p.id = r.process_id and r.trace_id < p.oldest_open_id;
+$$;
+comment on function process_lower_watermarks is
+  'Keeps gateway_process.oldest_open_id true for PENDING rows that are inserted in this transaction.';
+`;
+
 const ADMIT = `
 create or replace function billing_admit(p_rows json) returns table (id uuid, status text)
 language plpgsql ${INDEXES_ONLY} as $$
@@ -108,6 +124,7 @@ begin
   from unnest(v_rows) r
   where r.epoch = v_epoch and r.process_id = any (v_living)
   on conflict do nothing;
+  perform process_lower_watermarks(v_rows);
 
   -- A resend after a lost reply finds its own rows; a hold the sweeper voided first finds VOIDED; a fenced one, none.
   return query

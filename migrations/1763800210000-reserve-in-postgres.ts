@@ -126,6 +126,7 @@ begin
     v_admitted := v_admitted || r;
   end loop;
 
+  perform process_lower_watermarks(v_admitted);
   insert into billing_transaction (
     id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
     balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start, api_key_id, api_key_name,

@@ -517,6 +517,7 @@ begin
   from unnest(v_rows) r
   where r.epoch = v_epoch and r.process_id = any (v_living)
   on conflict do nothing;
+  perform process_lower_watermarks(v_rows);
 
   -- A resend after a lost reply finds its own rows; a hold the sweeper voided first finds VOIDED; a fenced one, none.
   return query
@@ -735,6 +736,19 @@ CREATE OR REPLACE FUNCTION public.process_fence(p_process_id uuid)
  IMMUTABLE
 RETURN hashtextextended(('tollgate process '::text || (p_process_id)::text), (0)::bigint)
   comment 'Advisory lock between PENDING rows of a process and the end of its life: taken shared by whoever inserts them.';
+CREATE OR REPLACE FUNCTION public.process_lower_watermarks(p_rows charge_row[])
+ RETURNS void
+ LANGUAGE sql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+  update gateway_process p set oldest_open_id = r.trace_id
+    from (select distinct on (process_id) process_id, trace_id from unnest(p_rows) order by process_id, trace_id) r
+   where p.id = r.process_id and r.trace_id < p.oldest_open_id;
+$function$
+  comment 'Keeps gateway_process.oldest_open_id true for PENDING rows that are inserted in this transaction.';
 CREATE OR REPLACE FUNCTION public.quota_abandon(p_row jsonb)
  RETURNS integer
  LANGUAGE plpgsql
@@ -1086,6 +1100,7 @@ begin
     v_admitted := v_admitted || r;
   end loop;
 
+  perform process_lower_watermarks(v_admitted);
   insert into billing_transaction (
     id, tenant_id, trace_id, type, status, channel, is_stream, epoch, process_id, hold_nano_usd, credit_limit_nano_usd,
     balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start, api_key_id, api_key_name,

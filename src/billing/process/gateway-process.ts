@@ -10,7 +10,7 @@ import { EpochAuthority } from '../../quota/epoch-authority';
 import { Charges } from '../settlement/charges';
 import { messageOf } from '../../kernel/error-message';
 
-/** A call opens its charge within this time of being given its trace id. */
+/** Most calls open their charge within this time of being given their trace id; a row of another lowers the watermark. */
 const OPENS_WITHIN_MS = 60_000;
 
 /**
@@ -103,7 +103,7 @@ export class GatewayProcess implements OnApplicationShutdown {
     this.deathListener();
   }
 
-  /** Every charge that is open now, or opens until the next beat, has a trace id and an id ≥ this. */
+  /** Every charge that is open or being opened now has a trace id and an id ≥ this; see process_lower_watermarks. */
   private watermark(): string {
     const recent = floorOfTime(this.clock.nowMs() - this.clock.offsetMs - OPENS_WITHIN_MS);
     const oldest = this.charges.oldestOpenTraceId();

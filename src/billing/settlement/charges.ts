@@ -29,6 +29,8 @@ const TELLING_STOPS_AFTER_MS = 2_000;
 export class Charges implements ChargeHouse, BeforeApplicationShutdown {
   private readonly logger = new Logger(Charges.name);
   private readonly open = new Map<string, OpenCharge>();
+  /** Trace ids of calls that are being reserved. */
+  private readonly opening = new Set<string>();
   /** Reserves without an answer whose second release is still to come. */
   private abandonedReserves = 0;
   /** Endings that Postgres did not take before this process had to stop. */
@@ -71,9 +73,18 @@ export class Charges implements ChargeHouse, BeforeApplicationShutdown {
     return this.open.values();
   }
 
-  /** Smallest trace id of the open charges, undefined where none is open. */
+  /** Before a call is reserved: its row may stand before it is open here. What it returns is called when that is decided. */
+  opens(traceId: string): () => void {
+    this.opening.add(traceId);
+    return () => {
+      this.opening.delete(traceId);
+    };
+  }
+
+  /** Smallest trace id of the charges that are open or being opened, undefined where none is. */
   oldestOpenTraceId(): string | undefined {
     let oldest: string | undefined;
+    for (const traceId of this.opening) if (oldest === undefined || traceId < oldest) oldest = traceId;
     for (const { frozen } of this.open.values()) {
       if (oldest === undefined || frozen.pending.trace_id < oldest) oldest = frozen.pending.trace_id;
     }

@@ -28,6 +28,15 @@ export class QuotaCheckStep implements WorkflowStep {
   ) {}
 
   async execute(context: WorkflowContext): Promise<StepOutcome> {
+    const isOpen = this.charges.opens(context.request.traceId);
+    try {
+      return await this.reserve(context);
+    } finally {
+      isOpen();
+    }
+  }
+
+  private async reserve(context: WorkflowContext): Promise<StepOutcome> {
     const startedMs = performance.now();
     const { request } = holdRequestOf(context);
     let outcome: ReserveOutcome;
