@@ -2,6 +2,7 @@ import type { Refusal } from '../kernel/errors';
 import { nanoUsdFromDecimal } from '../kernel/money';
 import type { AdmittedHold, HoldRequest } from '../quota/quota-store.port';
 import type { CountedScope, Measure, ScopeSpec } from '../quota/scopes/scope';
+import { remainingOf, resetsAtMsOf } from './rate-limit-headers';
 
 /** A limit as a quote names it: without the quoted call. Requests and tokens are counts, money is nano-USD. */
 export interface QuotedLimit {
@@ -14,8 +15,6 @@ export interface QuotedLimit {
   readonly remaining: bigint;
   readonly resetsAtMs: number | undefined;
 }
-
-const ROLLING_MS = 60_000;
 
 /** What a reservation found in each window, without the hold that was asked for. */
 export function countedBefore(hold: AdmittedHold, request: HoldRequest): readonly CountedScope[] {
@@ -46,7 +45,7 @@ export function bindingLimit(
 export function refusingLimit({ code, quota, values, windowResetsAt }: Refusal): QuotedLimit | undefined {
   if (quota) {
     const { limit, used } = quota;
-    return { ...quota, remaining: left(limit, used), resetsAtMs: windowResetsAt?.getTime() };
+    return { ...quota, remaining: remainingOf(limit, used), resetsAtMs: windowResetsAt?.getTime() };
   }
   const available = values?.available;
   if (code !== 'QUOTA_BALANCE_EXCEEDED' || typeof available !== 'string') return undefined;
@@ -57,10 +56,9 @@ function balanceOf(available: bigint): QuotedLimit {
   return { scope: 'balance', measure: 'usd', limit: null, used: null, remaining: available, resetsAtMs: undefined };
 }
 
-function limitOf({ isRolling, startMs, endMs, used }: CountedScope, { scope, measure, limit }: ScopeSpec): QuotedLimit {
-  const calendarEndMs = endMs === 0 ? undefined : endMs;
-  const resetsAtMs = isRolling ? startMs + ROLLING_MS : calendarEndMs;
-  return { scope, measure, limit, used, remaining: left(limit, used), resetsAtMs };
+function limitOf(counted: CountedScope, { scope, measure, limit }: ScopeSpec): QuotedLimit {
+  const { used } = counted;
+  return { scope, measure, limit, used, remaining: remainingOf(limit, used), resetsAtMs: resetsAtMsOf(counted) };
 }
 
 /** By how many such calls are left, compared as exact fractions; one that takes nothing from a limit never reaches it. */
@@ -80,8 +78,4 @@ function needOf(measure: Measure, { amount, tokens }: HoldRequest): bigint {
     case 'tokens':
       return BigInt(tokens);
   }
-}
-
-function left(limit: bigint, used: bigint): bigint {
-  return used >= limit ? 0n : limit - used;
 }

@@ -22,15 +22,12 @@ const NO_RATES: ReadonlySet<string> = new Set(['allowance', 'tenant_concurrency'
 /** From what a hold counted and the limits it was admitted under, so that they cost no look-up. */
 export function rateLimitsOf(counted: readonly CountedScope[], limits: readonly ScopeSpec[]): RateLimits {
   let binding: RateLimits = {};
-  for (const { counter, measure, isRolling, startMs, endMs, used } of counted) {
+  for (const scope of counted) {
+    const { counter, measure, used } = scope;
     if (measure === 'usd') continue;
     const spec = limits.find((one) => one.counter === counter);
     if (!spec || NO_RATES.has(spec.scope)) continue;
-    const found = {
-      limit: spec.limit,
-      remaining: left(spec.limit, used),
-      resetsAtMs: isRolling ? startMs + ROLLING_MS : endMs,
-    };
+    const found = { limit: spec.limit, remaining: remainingOf(spec.limit, used), resetsAtMs: resetsAtMsOf(scope) };
     binding = { ...binding, [measure]: tighter(binding[measure], found) };
   }
   return binding;
@@ -40,7 +37,7 @@ export function rateLimitsOf(counted: readonly CountedScope[], limits: readonly 
 export function rateLimitsOfRefusal({ quota, windowResetsAt }: Refusal): RateLimits {
   if (!quota || quota.measure === 'usd' || NO_RATES.has(quota.scope)) return {};
   const { limit, used } = quota;
-  return { [quota.measure]: { limit, remaining: left(limit, used), resetsAtMs: windowResetsAt?.getTime() } };
+  return { [quota.measure]: { limit, remaining: remainingOf(limit, used), resetsAtMs: windowResetsAt?.getTime() } };
 }
 
 /** `x-ratelimit-*` as OpenAI's clients read them: the reset is how long it takes. */
@@ -75,8 +72,15 @@ function tighter(known: RateLimit | undefined, found: RateLimit): RateLimit {
   return found.remaining === known.remaining && lastsLonger ? found : known;
 }
 
-function left(limit: bigint, used: bigint): bigint {
+/** A limit that was lowered below its use has nothing left, not less. */
+export function remainingOf(limit: bigint, used: bigint): bigint {
   return used >= limit ? 0n : limit - used;
+}
+
+/** When everything counted now has left its window; undefined for one that does not end. */
+export function resetsAtMsOf({ isRolling, startMs, endMs }: CountedScope): number | undefined {
+  if (isRolling) return startMs + ROLLING_MS;
+  return endMs === 0 ? undefined : endMs;
 }
 
 /** As OpenAI writes it: `7h0m59s`, `6m0s`, `1s`. */
