@@ -142,27 +142,43 @@ function inSomeOrder(
     return request && outcome ? [{ ask, request, outcome }] : [];
   });
   const { projection } = run.model;
-  const order = projection === undefined ? answered : orderOf(run, projection, answered);
+  const order = projection === undefined ? answered : orderOf(run, projection, run.model.nowMs, answered);
   if (!order) throw new Error(`no order explains ${JSON.stringify(outcomes, bigints)}`);
-  return order.flatMap(({ ask, request, outcome }) => run.compare(ask, request, run.model.ask(ask), outcome) ?? []);
+  return order.flatMap(({ ask, request, outcome }) => {
+    const charge = run.compare(ask, request, run.model.ask(ask), outcome);
+    if (!charge) return [];
+    run.model.nowMs = after(run.model.nowMs, charge.frozen);
+    return [charge];
+  });
 }
 
-function orderOf(run: TenantRun, side: ProjectionSide, left: readonly Answered[]): readonly Answered[] | undefined {
+/** Whoever comes next comes no sooner than the windows that were opened. */
+function after(nowMs: number, frozen: readonly Frozen[]): number {
+  return Math.max(nowMs, ...frozen.map(({ startMs }) => startMs));
+}
+
+function orderOf(
+  run: TenantRun,
+  side: ProjectionSide,
+  nowMs: number,
+  left: readonly Answered[],
+): readonly Answered[] | undefined {
   if (left.length === 0) return [];
   for (const next of left) {
     const { ask, request, outcome } = next;
-    const predicted = decide(side, ask, run.model.nowMs, run.system.kind === 'redis');
+    const predicted = decide(side, ask, nowMs, run.system.kind === 'redis');
     const frozen = explained(run, predicted, outcome);
     if (!frozen) continue;
-    const after = side.copy();
+    const changed = side.copy();
     if (predicted.admitted) {
       const { funding, rolled } = predicted;
       const { amount, tokens } = ask;
-      after.hold(request.holdId, { processId: run.process.id, funding, frozen, rolled, amount, tokens });
+      changed.hold(request.holdId, { processId: run.process.id, funding, frozen, rolled, amount, tokens });
     }
     const others = orderOf(
       run,
-      after,
+      changed,
+      after(nowMs, frozen),
       left.filter((one) => one !== next),
     );
     if (others) return [next, ...others];

@@ -97,7 +97,6 @@ async function assertProperty<T>(property: fc.IAsyncProperty<T>, numRuns: number
     path: found.counterexamplePath ?? '',
     interruptAfterTimeLimit: SHRINK_MS,
   });
-  throw new Error((await fc.asyncDefaultReportMessage(smaller.failed ? smaller : found)) ?? 'failed', {
-    cause: (smaller.failed ? smaller : found).errorInstance,
-  });
+  const failure = smaller.counterexample === null ? found : smaller;
+  throw new Error((await fc.asyncDefaultReportMessage(failure)) ?? 'failed', { cause: failure.errorInstance });
 }
