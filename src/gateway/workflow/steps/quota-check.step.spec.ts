@@ -174,6 +174,7 @@ describe('what is asked of the quota', () => {
     expect(request.pending).toEqual({
       trace_id: 'trace',
       channel: 'external',
+      input_tokens_estimate: 25,
       is_stream: true,
       api_key_id: 'key',
       api_key_name: 'the key',
