@@ -94,25 +94,25 @@ describe('shadow mode', () => {
     expect(await counted(metrics)).toContain('tollgate_quota_refusals_passed_total{reason="QUOTA_BALANCE_EXCEEDED"} 1');
   });
 
-  it('lets a subscription go on paying, over its limits and past its end', async () => {
-    const { store, asked } = storeThat(refuse('SUBSCRIPTION_INVALID'));
-    await store.reserve(requestOf({ ...LIMITED, subscription: SUBSCRIPTION }));
-    expect(asked[1]?.limits.subscription).toEqual({
-      subscriptionId: 'sub',
-      isActive: true,
-      startsAtMs: Number.NEGATIVE_INFINITY,
-      endsAtMs: Number.POSITIVE_INFINITY,
-      day: null,
-      week: null,
-      month: null,
-    });
-  });
-
-  it('lets the tenant’s own money pay where there is no subscription', async () => {
-    const { store, asked } = storeThat(refuse('SUBSCRIPTION_INVALID'));
-    await store.reserve(requestOf({ ...LIMITED, subscription: 'none' }));
-    expect(asked[1]?.limits.subscription).toBeNull();
-  });
+  it.each([
+    ['over its limits and past its end', SUBSCRIPTION, 'sub'],
+    ['where there is none', 'none' as const, ''],
+  ])(
+    'lets a key in a subscription group pay by subscription alone, also %s',
+    async (_, subscription, subscriptionId) => {
+      const { store, asked } = storeThat(refuse('SUBSCRIPTION_INVALID'));
+      await store.reserve(requestOf({ ...LIMITED, subscription }));
+      expect(asked[1]?.limits.subscription).toEqual({
+        subscriptionId,
+        isActive: true,
+        startsAtMs: Number.NEGATIVE_INFINITY,
+        endsAtMs: Number.POSITIVE_INFINITY,
+        day: null,
+        week: null,
+        month: null,
+      });
+    },
+  );
 
   it('works out a caller’s lifted limits once', async () => {
     const { store, asked } = storeThat(refuse('USER_RPM_EXCEEDED'), 'admits', refuse('USER_RPM_EXCEEDED'), 'admits');

@@ -9,7 +9,7 @@ import type {
   QuotaStore,
   ReserveOutcome,
 } from './quota-store.port';
-import { type CallerLimits, NO_LIMITS } from './scopes/caller-limits';
+import { type CallerLimits, NO_LIMITS, type SubscriptionLimits } from './scopes/caller-limits';
 
 /**
  * Shadow mode (BILLING_BLOCK_ON_INSUFFICIENT=false) around a store: what a limit or the balance refuses is counted, and
@@ -72,24 +72,26 @@ export class ShadowQuotaStore implements QuotaStore {
   }
 }
 
-/** Who pays stays as it is: free calls are free, and a subscription pays, over its limits and past its end. */
+/** Names the counters of limits, of which it has none. */
+const NO_SUBSCRIPTION_ID = '';
+
+/**
+ * Who pays stays as it is: free calls are free, and a key in a subscription group pays by subscription, over its limits,
+ * past its end, and where there is none. It never pays with the tenant's own money, so shadow mode takes none for it.
+ */
 function withoutLimits(limits: CallerLimits): CallerLimits {
   const { subscription, allowances } = limits;
+  return { ...limits, ...NO_LIMITS, allowances, subscription: subscription && endless(subscription) };
+}
+
+function endless(subscription: SubscriptionLimits | 'none'): SubscriptionLimits {
   return {
-    ...limits,
-    ...NO_LIMITS,
-    allowances,
-    subscription:
-      subscription === null || subscription === 'none'
-        ? null
-        : {
-            subscriptionId: subscription.subscriptionId,
-            day: null,
-            week: null,
-            month: null,
-            isActive: true,
-            startsAtMs: Number.NEGATIVE_INFINITY,
-            endsAtMs: Number.POSITIVE_INFINITY,
-          },
+    subscriptionId: subscription === 'none' ? NO_SUBSCRIPTION_ID : subscription.subscriptionId,
+    day: null,
+    week: null,
+    month: null,
+    isActive: true,
+    startsAtMs: Number.NEGATIVE_INFINITY,
+    endsAtMs: Number.POSITIVE_INFINITY,
   };
 }

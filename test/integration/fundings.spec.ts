@@ -1,9 +1,19 @@
 import { Invariants } from '../../src/billing/invariants/invariants.service';
 import { nanoUsd } from '../../src/kernel/money';
+import { Metrics } from '../../src/platform/metrics/metrics';
 import type { QuotaMode } from '../../src/quota/authority-row';
 import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
-import { createTenant, holdRequest, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
-import { keyLimits, NOON_MS, QuotaStage, subscription } from './postgres-quota-stage';
+import { ShadowQuotaStore } from '../../src/quota/shadow-quota.store';
+import {
+  createTenant,
+  holdRequest,
+  type MoneyProcess,
+  ONE_NANO_A_TOKEN,
+  openCharge,
+  outputOf,
+  reserve,
+} from '../support/money-harness';
+import { admitted, keyLimits, NOON_MS, QuotaStage, subscription } from './postgres-quota-stage';
 
 describe.each<QuotaMode>(['redis', 'postgres'])('who pays a charge while %s decides', (mode) => {
   let stage: QuotaStage;
@@ -46,6 +56,18 @@ describe.each<QuotaMode>(['redis', 'postgres'])('who pays a charge while %s deci
     const limits = await createTenant(money, nanoUsd(1_000n), subscription({ day: nanoUsd(10_000n) }));
     expect(await twoCalls(limits)).toEqual(['subscription', 'subscription']);
     expect(await debited(limits)).toEqual({ 'granted:subscription': '200' });
+    expect(await stage.available(limits)).toBe(1_000n);
+  });
+
+  it('is no tenant’s own money in shadow mode either where its key is in a subscription group without one', async () => {
+    const limits: CallerLimits = { ...(await createTenant(money, nanoUsd(1_000n))), subscription: 'none' };
+    const request = holdRequest(limits, 300n);
+    const hold = await admitted(new ShadowQuotaStore(money.store, new Metrics()).reserve(request));
+    const charge = money.charges.begin(hold, request, ONE_NANO_A_TOKEN);
+    if ('code' in charge) throw new Error(charge.code);
+    await charge.settle(outputOf(100));
+    await stage.told();
+    expect(await debited(limits)).toEqual({ 'granted:subscription': '100' });
     expect(await stage.available(limits)).toBe(1_000n);
   });
 
