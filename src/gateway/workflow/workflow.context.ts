@@ -49,6 +49,7 @@ export interface QuotaCheckSection {
   readonly charge: OpenCharge;
   /** The limits it was admitted under; what it counted in them is in the hold. */
   readonly limits: readonly ScopeSpec[];
+  /** Of the hold as it was admitted: what a step that is added reads by key (`balance_before`), whatever becomes of it. */
   readonly reserved: NanoUsd;
   readonly balanceBefore: NanoUsd;
   readonly balanceAfter: NanoUsd;
