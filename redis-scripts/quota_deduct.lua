@@ -1,7 +1,7 @@
 -- Reserves one hold in every scope of a tenant, or refuses and changes nothing.
 --
--- KEYS[1]  tg:{tenant}:quota   hash: epoch, posted, version, held, counters (how many), and per counter c:<name> =
---                              start:end:used of its newest window. While it is installed but not yet active it has
+-- KEYS[1]  tg:{tenant}:quota   hash: epoch, posted, version, held, open (holds), counters (how many), and per counter
+--                              c:<name> = start:end:used of its newest window. While it is installed but not yet active it has
 --                              `installing` instead of epoch (quota_install.lua).
 -- KEYS[2]  tg:{tenant}:holds   hash: hold id -> amount|funding|tokens|process|reserved_ms|before|scopes, where scopes are
 --                              kind,counter,measure,start,end,used joined by ; (kind w: window, r: rolling)
@@ -23,14 +23,14 @@
 -- O(scopes): their number is bounded, whatever the tenant holds.
 
 local FIRST_SCOPE, PER_SCOPE = 11, 7
-local FIELDS = 5
+local FIELDS = 6
 local SECONDS = 60
 
 local function text(number)
   return string.format('%.0f', number)
 end
 
-local names = { 'epoch', 'posted', 'held', 'version', 'counters' }
+local names = { 'epoch', 'posted', 'held', 'version', 'counters', 'open' }
 local field_of = {}
 for i = FIRST_SCOPE, #ARGV, PER_SCOPE do
   local kind = ARGV[i]
@@ -60,8 +60,8 @@ local entry = redis.call('HGET', KEYS[2], ARGV[2])
 if entry then
   return { 'ADMITTED', entry }
 end
--- An empty hash does not exist, so money that is held without one is a lost key.
-if state[3] ~= '0' and redis.call('EXISTS', KEYS[2]) == 0 then
+local open = redis.call('HLEN', KEYS[2])
+if open ~= tonumber(state[6]) then
   return { 'DAMAGED' }
 end
 
@@ -108,12 +108,13 @@ local function from_first_use(i, start, finish, used)
   return now, now + tonumber(ARGV[i + 4])
 end
 
--- A rolling counter as it is in this second: the seconds that have left since it was last written are subtracted.
+-- A rolling counter as it is in this second: the seconds that have left since it was last written are subtracted. One that
+-- cannot be read begins anew: nothing else depends on it.
 local function rolling(counter)
   local key = string.gsub(KEYS[1], 'quota$', 'rate:') .. counter
-  local found = redis.call('HMGET', key, 'at', 'sum')
+  local found = redis.pcall('HMGET', key, 'at', 'sum')
   local at, sum, left = tonumber(found[1]), tonumber(found[2]), {}
-  if not at or second - at >= SECONDS then
+  if not at or not sum or second - at >= SECONDS then
     return { key = key, at = second, sum = 0, starts = true }
   end
   for s = at + 1, second do
@@ -164,7 +165,7 @@ local function count_window(i, kind, counter, measure, limit)
   end
   if used + need > limit then
     if kind ~= 'a' then
-      refusal = refusal or { 'REFUSED', text((i - FIRST_SCOPE) / PER_SCOPE + 1), ARGV[i + 3], text(used), last > 0 and text(last) or '' }
+      refusal = refusal or { 'REFUSED', text((i - FIRST_SCOPE) / PER_SCOPE + 1), ARGV[i + 3], text(used), last > 0 and need <= limit and text(last) or '' }
     end
     return
   end
@@ -193,7 +194,6 @@ for i = FIRST_SCOPE, #ARGV, PER_SCOPE do
   if kind == 'r' then
     count_rolling(i, counter, measure, limit)
   elseif kind == 'o' then
-    local open = redis.call('HLEN', KEYS[2])
     if open + 1 > limit then
       refusal = refusal or { 'REFUSED', text((i - FIRST_SCOPE) / PER_SCOPE + 1), ARGV[i + 3], text(open), '' }
     end
@@ -220,9 +220,9 @@ if funding == 'wallet' then
   fields[#fields + 1] = 'held'
   fields[#fields + 1] = text(tonumber(state[3]) + needs.u)
 end
-if #fields > 0 then
-  redis.call('HSET', KEYS[1], unpack(fields))
-end
+fields[#fields + 1] = 'open'
+fields[#fields + 1] = text(open + 1)
+redis.call('HSET', KEYS[1], unpack(fields))
 redis.call('HSET', KEYS[2], ARGV[2], entry)
 for _, rate in ipairs(rates) do
   if rate.starts then

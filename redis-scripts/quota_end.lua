@@ -13,7 +13,7 @@
 local SECONDS = 60
 
 local is_commit = ARGV[1] ~= ''
-local known = redis.call('HMGET', KEYS[1], 'version', 'held')
+local known = redis.call('HMGET', KEYS[1], 'version', 'held', 'open')
 if is_commit and known[1] and tonumber(ARGV[2]) > tonumber(known[1]) then
   redis.call('HSET', KEYS[1], 'posted', ARGV[1], 'version', ARGV[2])
 end
@@ -30,14 +30,14 @@ local function correct_window(counter, start, delta)
   end
 end
 
--- A second that has left the sixty has nothing to be corrected.
+-- A second that has left the sixty has nothing to be corrected, nor has a counter that cannot be read.
 local function correct_rolling(counter, start, delta)
   local key = string.gsub(KEYS[1], 'quota$', 'rate:') .. counter
-  local at = tonumber(redis.call('HGET', key, 'at'))
+  local at = tonumber(redis.pcall('HGET', key, 'at'))
   local second = tonumber(start) / 1000
   if at and second <= at and at - second < SECONDS then
-    redis.call('HINCRBY', key, tostring(second % SECONDS), text(delta))
-    redis.call('HINCRBY', key, 'sum', text(delta))
+    redis.pcall('HINCRBY', key, tostring(second % SECONDS), text(delta))
+    redis.pcall('HINCRBY', key, 'sum', text(delta))
   end
 end
 
@@ -46,6 +46,9 @@ for i = 3, #ARGV, 3 do
   local entry = redis.call('HGET', KEYS[2], ARGV[i])
   if entry then
     redis.call('HDEL', KEYS[2], ARGV[i])
+    if known[3] then
+      redis.call('HINCRBY', KEYS[1], 'open', -1)
+    end
     ended = ended + 1
     local amount, funding, tokens, scopes = string.match(entry, '^(%d+)|(%a+)|(%d+)|[^|]*|%d+|%-?%d+|(.*)$')
     -- Redis takes -0 for no number and would end the script here, with the entry gone and later holds left.

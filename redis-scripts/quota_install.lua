@@ -1,6 +1,7 @@
 -- Lays a tenant's projection as read from Postgres beside nothing: nobody reserves on it before quota_activate.lua has run.
 --
 -- KEYS[1]  tg:{tenant}:quota   KEYS[2]  tg:{tenant}:holds   (see quota_deduct.lua)
+--          It is laid over keys of any other type, too, and over an epoch that is no number: nothing of them can stand.
 -- ARGV     1 epoch  2 install id  3 not after (ms, this server's clock)  4 posted  5 version  6 number of counters
 --          7.. per counter: name, start:end:used   then per open hold: id, entry
 -- Reply    INSTALLED | STANDS epoch_of_hash | LATE
@@ -10,8 +11,9 @@
 
 local FIRST = 7
 
-local epoch = redis.call('HGET', KEYS[1], 'epoch')
-if epoch and tonumber(epoch) >= tonumber(ARGV[1]) then
+local is_readable = redis.call('TYPE', KEYS[1]).ok == 'hash'
+local epoch = is_readable and redis.call('HGET', KEYS[1], 'epoch')
+if epoch and (tonumber(epoch) or 0) >= tonumber(ARGV[1]) then
   return { 'STANDS', epoch }
 end
 local time = redis.call('TIME')
@@ -33,5 +35,5 @@ for i = holds, #ARGV, 2 do
   end
 end
 redis.call('HSET', KEYS[1], 'installing', ARGV[1] .. ':' .. ARGV[2], 'posted', ARGV[4], 'version', ARGV[5],
-  'held', string.format('%.0f', held), 'counters', ARGV[6])
+  'held', string.format('%.0f', held), 'counters', ARGV[6], 'open', string.format('%d', (#ARGV - holds + 1) / 2))
 return { 'INSTALLED' }

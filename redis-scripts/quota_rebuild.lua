@@ -62,5 +62,5 @@ for counter, window in pairs(counters) do
   number = number + 1
 end
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'posted', ARGV[3], 'version', ARGV[4], 'held', text(held),
-  'counters', text(number))
+  'counters', text(number), 'open', text(redis.call('HLEN', KEYS[2])))
 return { 'REBUILT', before[2] or '', before[3] or '', ARGV[3], text(held), text(added), text(removed) }

@@ -93,7 +93,13 @@ function count(draft: Draft, { code, counter, measure, limit, window }: Limit): 
       used: used + need,
     });
   } else if (code !== undefined) {
-    draft.refusal ??= { admitted: false, code, limit, used, ...(endMs > 0 ? { resetsAtMs: endMs } : {}) };
+    draft.refusal ??= {
+      admitted: false,
+      code,
+      limit,
+      used,
+      ...(endMs > 0 && need <= limit ? { resetsAtMs: endMs } : {}),
+    };
   }
 }
 
