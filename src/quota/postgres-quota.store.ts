@@ -105,15 +105,18 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
   }
 
   /**
-   * An ended charge has left nothing to be given back. A hold that nobody uses is voided here, whether its row stands or
-   * is still on its way.
+   * An ended charge has left nothing to be given back: most are, and looking takes no lock. A hold that nobody uses is
+   * voided here, whether its row stands or is still on its way.
    */
   async release(tenantId: string, holdIds: readonly string[]): Promise<void> {
-    await this.query(`select quota_abandon($1)`, {
-      tenant_id: tenantId,
-      process_id: this.process.id,
-      ids: holdIds,
-    });
+    const abandoned = { tenant_id: tenantId, process_id: this.process.id, ids: holdIds };
+    await this.query(
+      `select quota_abandon($1)
+        where (select count(*) from billing_transaction where id = any ($2::uuid[]) and status <> 'PENDING')
+              < cardinality($2::uuid[])`,
+      abandoned,
+      [holdIds],
+    );
   }
 
   async onApplicationShutdown(): Promise<void> {
@@ -191,9 +194,9 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
     return replies;
   }
 
-  private async query<R extends object>(text: string, row: object): Promise<R[]> {
+  private async query<R extends object>(text: string, row: object, more: readonly unknown[] = []): Promise<R[]> {
     try {
-      return (await this.sidePool.query<R>(text, [JSON.stringify(row)])).rows;
+      return (await this.sidePool.query<R>(text, [JSON.stringify(row), ...more])).rows;
     } catch (error) {
       throw new QuotaUnavailableError('Postgres did not answer', { cause: error, mayHold: true });
     }

@@ -6,7 +6,14 @@ import { EpochAuthority } from '../../src/quota/epoch-authority';
 import { QuotaUnavailableError } from '../../src/quota/quota-store.port';
 import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import { eventually } from '../support/eventually';
-import { createTenant, holdRequest, type MoneyProcess, reserve, startMoneyProcess } from '../support/money-harness';
+import {
+  createTenant,
+  holdRequest,
+  type MoneyProcess,
+  openCharge,
+  reserve,
+  startMoneyProcess,
+} from '../support/money-harness';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 
@@ -123,6 +130,19 @@ describe('reservations in Postgres', () => {
     ]);
     await money.store.release(limits.tenantId, [holdId]);
     expect(await rows()).toEqual([{ status: 'COMMITTED', reason_code: null }]);
+  });
+
+  it('that have been ended leave nothing to be given back, and nobody waits for a lock to find that out', async () => {
+    const charge = await openCharge(money, limits, 600n);
+    await charge.void({ reasonCode: 'TEST', endReason: 'failed' });
+    await told();
+    await lock(limits.tenantId);
+    await money.store.release(limits.tenantId, [charge.held.holdId]);
+    await expect(money.store.release(limits.tenantId, [charge.held.holdId, newId()])).rejects.toThrow(
+      QuotaUnavailableError,
+    );
+    await onlooker.query('rollback');
+    expect(await rows()).toEqual([{ status: 'VOIDED', reason_code: 'TEST' }]);
   });
 
   it('that Postgres can never take are refused alone', async () => {
