@@ -180,7 +180,9 @@ begin
     v_s := (v_s.slot, v_window[1], v_window[2], case when v_window[1] = v_s.start_ms then v_s.used else 0 end);
     if v_s.used + v_need > v_limit then
       if v_check ->> 0 <> 'a' and v.place is null then
-        v.place := v_place; v.check_limit := v_limit; v.used := v_s.used; v.resets_ms := nullif(v_s.end_ms, 0);
+        v.place := v_place; v.check_limit := v_limit; v.used := v_s.used;
+        -- No window that ends makes room for what no window has room for.
+        v.resets_ms := case when v_need <= v_limit then nullif(v_s.end_ms, 0) end;
       end if;
       continue;
     end if;

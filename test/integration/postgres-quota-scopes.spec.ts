@@ -125,6 +125,16 @@ describe.each<QuotaMode>(['redis', 'postgres'])('every scope while %s decides', 
     });
   });
 
+  it.each<[string, Partial<CallerLimits>, string]>([
+    ['requests a day', { dailyQuota: 0 }, 'QUOTA_DAILY_EXCEEDED'],
+    ['a key’s 5 hours', keyLimits({ usd5h: nanoUsd(99n) }), 'API_KEY_RATE_LIMIT_5H_EXCEEDED'],
+    ['a user’s week', userLimits('week', 99n), 'USER_PLATFORM_WEEKLY_QUOTA_EXHAUSTED'],
+  ])('names no reset to a call that no window has room for: %s', async (_, overrides, code) => {
+    const refused = await reserve(money, await createTenant(money, PLENTY, overrides), 100n);
+    expect(refused).toMatchObject({ refusal: { code, quota: { used: 0n } } });
+    expect(refused.admitted ? undefined : refused.refusal.windowResetsAt).toBeUndefined();
+  });
+
   it('admits exactly as many open holds as may be, and another one when one has ended', async () => {
     const limits = await createTenant(money, PLENTY, { concurrency: 2 });
     const charge = await openCharge(money, limits, 1n);
