@@ -77,13 +77,18 @@ export class QuotaModel {
     return [...this.charges.values()].filter(({ phase }) => phases.includes(phase));
   }
 
+  /** A call that has to be reserved again has been counted in its minute already. */
+  askAgain(ask: Ask): Answer {
+    return this.ask(ask, false);
+  }
+
   /** What is answered, with whatever asking alone brings about: a rebuild, counters that are met for the first time. */
-  ask(ask: Ask): Answer {
+  ask(ask: Ask, hasRates = true): Answer {
     const early = decide(new ProjectionSide(), ask, this.nowMs, false);
     if (!early.admitted && early.code === 'SUBSCRIPTION_INVALID') return early;
     this.wake();
     this.meet(ask);
-    return decide(this.sure(), ask, this.nowMs, this.kind === 'redis');
+    return decide(this.sure(), ask, this.nowMs, hasRates && this.kind === 'redis');
   }
 
   /** The hold that a resend of its reserve is answered from. */

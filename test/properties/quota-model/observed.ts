@@ -31,6 +31,7 @@ export async function compareRedis(redis: Redis, tenantId: string, model: QuotaM
     version: expected.version.toString(),
     held: expected.held.toString(),
     counters: Object.keys(counters).length.toString(),
+    open: expected.holds.size.toString(),
     ...Object.fromEntries(met.map((name) => [`c:${name}`, textOf(expected.counter(name))])),
     holds: Object.fromEntries(
       [...expected.holds].map(([id, { amount, funding, tokens, processId, frozen, rolled }]) => [

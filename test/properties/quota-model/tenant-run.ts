@@ -77,7 +77,7 @@ export class TenantRun extends TenantBeside {
     this.moveOn();
     const real = this.realOf(charge);
     const begun = this.model.begin(charge);
-    const predicted = begun === 'readmit' ? this.model.ask(charge.ask) : undefined;
+    const predicted = begun === 'readmit' ? this.model.askAgain(charge.ask) : undefined;
     const refusal = await this.at(() => {
       const open = real.process.charges.begin(real.hold, real.request, OUTPUT_ALONE);
       if ('code' in open) throw new Error(`the charge could not begin: ${open.code}`);
@@ -117,7 +117,7 @@ export class TenantRun extends TenantBeside {
   async beginAndSettle(charge: Charge, percent: number, input: number): Promise<void> {
     const real = this.realOf(charge);
     const begun = this.model.begin(charge);
-    const predicted = begun === 'readmit' ? this.model.ask(charge.ask) : undefined;
+    const predicted = begun === 'readmit' ? this.model.askAgain(charge.ask) : undefined;
     const output = Math.ceil((Number(charge.ask.amount) * percent) / 100);
     const settlement = { ...outputOf(output), tokens: { ...outputOf(output).tokens, inputUncached: input } };
     const settled = await this.at(() => {
