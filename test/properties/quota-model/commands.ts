@@ -269,6 +269,10 @@ const WORLD: readonly StepKind[] = [
 ];
 
 const REDIS_ALONE: readonly StepKind[] = [
+  step('a new epoch', 6, fc.constant(null), async (run) => {
+    await run.system.raiseEpoch();
+    run.model.raiseEpoch();
+  }),
   step('flush', 3, fc.constant(null), (run) => run.flush()),
   step('rebuild in place', 2, fc.constant(null), async (run) => {
     await run.at(() => run.system.rebuild(run.tenantId));

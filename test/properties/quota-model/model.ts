@@ -50,6 +50,8 @@ export class QuotaModel {
   /** Counters the projection has met. */
   private readonly met = new Set<string>();
   private installedIn = -1;
+  /** An epoch has begun since it was projected: endings still reach it, and nobody reserves on it. */
+  private isStale = false;
   private setBackMs = 0;
 
   constructor(
@@ -172,11 +174,14 @@ export class QuotaModel {
    * afterwards.
    */
   raise(charge: Charge, amount: bigint): true | Refused {
+    const before = charge.generation;
+    // What its old projection still gives it is worth nothing: the row is of another epoch.
+    const inOld = this.isStale ? this.canExtend(charge, amount) : 'gone';
+    if (inOld !== true && inOld !== 'gone') return inOld;
     const raised = this.extend(charge, amount);
     if (raised !== 'gone') return raised;
     if (this.row(charge.id).status !== 'PENDING') return { admitted: false, code: 'BILLING_SERVICE_ERROR' };
     if (!this.standing(charge)) return { admitted: false, code: 'SUBSCRIPTION_INVALID' };
-    const before = charge.generation;
     charge.generation = this.generation;
     const again = this.extend(charge, amount);
     if (again !== true) charge.generation = before;
@@ -215,25 +220,35 @@ export class QuotaModel {
 
   flush(): void {
     this.projected = undefined;
+    this.isStale = false;
+  }
+
+  /** A new epoch, for whatever reason. */
+  raiseEpoch(): void {
+    this.generation += 1;
+    this.isStale = this.projected !== undefined;
   }
 
   /** What a dead process left is ended, and every balance told. */
   sweep(processId: string): void {
     this.deadProcesses.add(processId);
     for (const row of this.ledger.open()) if (row.processId === processId) row.status = 'VOIDED';
+    let hasTold = !this.isStale;
     for (const [id, hold] of [...(this.projected?.holds ?? [])]) {
       if (hold.processId !== processId) continue;
       const charge = this.charges.get(id);
       if (charge && !this.ledger.rows.has(id)) this.insert(charge, 'VOIDED', false);
       const { status, amount, tokens } = this.row(id);
+      hasTold ||= status === 'COMMITTED';
       this.projected?.end(id, status === 'COMMITTED' ? { amount, tokens } : undefined);
     }
-    this.post(true);
+    // Balances are told where a projection is current; with a charge that was not told, also where it is not.
+    this.post(hasTold);
   }
 
   /** What Redis has is corrected in place: holds without a row stay, and with them what they count. */
   rebuild(): void {
-    if (!this.projected) return;
+    if (!this.projected || this.isStale) return;
     const before = this.projected;
     const after = derive(this.ledger);
     for (const [id, hold] of before.holds) {
@@ -265,34 +280,45 @@ export class QuotaModel {
 
   /** 'gone': no such hold, or its epoch is over. */
   private extend(charge: Charge, amount: bigint): true | 'gone' | Refused {
+    if (this.kind === 'redis' && charge.generation !== this.generation) return 'gone';
+    const answer = this.canExtend(charge, amount);
+    const hold = this.projection?.holds.get(charge.id);
+    if (answer !== true || !hold || hold.amount >= amount) return answer;
+    const row = this.row(charge.id);
+    row.hold += amount - hold.amount;
+    row.extended += amount - hold.amount;
+    this.projected?.extend(hold, amount);
+    return true;
+  }
+
+  private canExtend({ id, ask }: Charge, amount: bigint): true | 'gone' | Refused {
     const side = this.projection;
-    const hold = side?.holds.get(charge.id);
-    if (!side || !hold || (this.kind === 'redis' && charge.generation !== this.generation)) return 'gone';
+    const hold = side?.holds.get(id);
+    if (!side || !hold) return 'gone';
     const delta = amount - hold.amount;
     if (delta <= 0n) return true;
-    const available = side.posted + charge.ask.caller.creditLimit - side.held;
+    const available = side.posted + ask.caller.creditLimit - side.held;
     if (hold.funding === 'wallet' && delta > available) {
       return { admitted: false, code: 'QUOTA_BALANCE_EXCEEDED', available };
     }
-    for (const { code, counter, limit, measure } of limitsOf(charge.ask.caller)) {
+    for (const { code, counter, limit, measure } of limitsOf(ask.caller)) {
       const frozen = hold.frozen.find((one) => one.counter === counter);
       const { startMs, endMs, used } = side.counter(counter);
       if (measure !== 'usd' || code === undefined || frozen?.startMs !== startMs || used + delta <= limit) continue;
       return { admitted: false, code, limit, used, ...(endMs > 0 ? { resetsAtMs: endMs } : {}) };
     }
-    this.projected?.extend(hold, amount);
-    const row = this.row(charge.id);
-    row.hold += delta;
-    row.extended += delta;
     return true;
   }
 
   /** A tenant is projected when it is used; one whose projection is gone is projected in a new epoch. */
   private wake(): void {
-    if (this.kind === 'postgres' || this.projected) return;
+    if (this.kind === 'postgres' || (this.projected && !this.isStale)) return;
     if (this.installedIn === this.generation) this.generation += 1;
     this.installedIn = this.generation;
+    const rates = this.projected?.rates ?? [];
     this.projected = derive(this.ledger);
+    for (const [counter, rate] of rates) this.projected.rates.set(counter, rate);
+    this.isStale = false;
     this.met.clear();
   }
 

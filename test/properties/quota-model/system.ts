@@ -206,6 +206,12 @@ export class QuotaSystem {
     await this.sweeper.tellBalances(new AbortController().signal);
   }
 
+  /** As if some other tenant's projection had been lost. */
+  async raiseEpoch(): Promise<void> {
+    const epochs = this.host.module.get(EpochAuthority);
+    await epochs.raiseBeyond(epochs.current, 'model');
+  }
+
   async rebuild(tenantId: string): Promise<void> {
     await this.host.module.get(TenantRebuild).rebuild(tenantId);
   }
