@@ -13,6 +13,7 @@ import { MeteredQuotaStore } from './metered-quota.store';
 import { PostgresQuotaStore } from './postgres-quota.store';
 import { QUOTA_STORE, type QuotaStore } from './quota-store.port';
 import { RatesInProcess } from './rates-in-process';
+import { ProjectionDamage } from './redis/projection-damage';
 import { QuotaScripts } from './redis/quota-scripts';
 import { RedisCircuit } from './redis/redis-circuit';
 import { RedisQuotaStore } from './redis-quota.store';
@@ -33,6 +34,7 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
     EpochAuthority,
     TenantWarmUp,
     TenantRebuild,
+    ProjectionDamage,
     QuotaScripts,
     ScopePlans,
     UntoldEndings,

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { RedisConnection, type RedisServer } from '../../platform/redis/redis-connection';
 import { ScriptRegistry, type ScriptReply } from '../../platform/redis/script-registry';
 import { holdsKey, quotaKey, tenantsOfProcessKey } from '../quota-keys';
+import { damageOf, ProjectionDamage } from './projection-damage';
 import { RedisAwayError } from './redis-away.error';
 
 const SCRIPTS = [
@@ -11,14 +12,26 @@ const SCRIPTS = [
   'quota_install',
   'quota_activate',
   'quota_learn',
+  'quota_discard',
 ] as const;
 
-/** The scripts on a tenant's projection. Everything rejects with RedisAwayError where Redis does not answer. */
+/** What a script answers where the tenant has no projection, and so, once it is discarded, of one that was damaged. */
+const OF_NOTHING: Readonly<Record<string, ScriptReply>> = {
+  quota_deduct: ['COLD'],
+  quota_extend: ['GONE'],
+  quota_end: 0,
+};
+
+/**
+ * The scripts on a tenant's projection. Everything rejects with RedisAwayError where Redis does not answer. That it answers
+ * of data which no script can work on is no failure of Redis: that projection is discarded.
+ */
 @Injectable()
 export class QuotaScripts {
   constructor(
     private readonly connection: RedisConnection,
     private readonly scripts: ScriptRegistry,
+    private readonly damage: ProjectionDamage,
   ) {
     for (const name of SCRIPTS) scripts.bind(name);
   }
@@ -36,21 +49,32 @@ export class QuotaScripts {
     if (whyNotReady !== undefined) return Promise.reject(new RedisAwayError(whyNotReady));
     return this.scripts
       .bind(script)(2, quotaKey(tenantId), holdsKey(tenantId), ...args)
-      .catch(script === 'quota_end' ? unanswered : unansweredReserve);
+      .then(
+        (reply) => (isOfUnreadableEpoch(reply) ? this.discard(script, tenantId, 'its epoch is no number') : reply),
+        (error: unknown) => {
+          const damage = damageOf(error);
+          if (damage !== undefined) return this.discard(script, tenantId, damage);
+          throw new RedisAwayError('Redis did not answer', { cause: error, mayHold: script !== 'quota_end' });
+        },
+      );
   }
 
   /** Names the tenant in the set of the process: where the sweeper looks when that process died. */
   async announce(processId: string, tenantId: string): Promise<void> {
     const { whyNotReady } = this.connection;
     if (whyNotReady !== undefined) throw new RedisAwayError(whyNotReady);
-    await this.connection.client.sadd(tenantsOfProcessKey(processId), tenantId).catch(unanswered);
+    await this.connection.client.sadd(tenantsOfProcessKey(processId), tenantId).catch((cause: unknown) => {
+      throw new RedisAwayError('Redis did not answer', { cause });
+    });
+  }
+
+  private async discard(script: string, tenantId: string, damage: string): Promise<ScriptReply> {
+    await this.damage.discard(tenantId, damage);
+    return OF_NOTHING[script] ?? [];
   }
 }
 
-function unanswered(cause: unknown): never {
-  throw new RedisAwayError('Redis did not answer', { cause });
-}
-
-function unansweredReserve(cause: unknown): never {
-  throw new RedisAwayError('Redis did not answer', { cause, mayHold: true });
+/** Of a hash in which somebody wrote over the epoch: it would be neither current nor old, for ever. */
+function isOfUnreadableEpoch(reply: ScriptReply): boolean {
+  return typeof reply !== 'number' && reply[0] === 'EPOCH' && !/^\d*$/.test(reply[1] ?? '');
 }

@@ -11,6 +11,7 @@ import { EpochAuthority } from '../epoch-authority';
 import { holdsKey, quotaKey } from '../quota-keys';
 import { QuotaUnavailableError } from '../quota-store.port';
 import type { CallerLimits } from '../scopes/caller-limits';
+import { damageOf } from '../redis/projection-damage';
 import type { TenantBalanceRow } from '../tenant-balance';
 import { openCounters } from './counter-seeds';
 import { lockWallet, readLedgerSide } from './tenant-ledger';
@@ -130,10 +131,11 @@ export class TenantWarmUp {
     );
     const balance = await lockWallet(client, tenantId);
     const [[standing, waiting], [seconds, micros]] = await Promise.all([
-      this.connection.client.hmget(quotaKey(tenantId), 'epoch', 'installing'),
+      this.connection.client.hmget(quotaKey(tenantId), 'epoch', 'installing').catch(nothingReadable),
       this.connection.client.time(),
     ]);
-    if (standing && BigInt(standing) >= epoch) return { state: 'stands' };
+    // Where it is no number it is no epoch, and is laid over.
+    if (standing && /^\d+$/.test(standing) && BigInt(standing) >= epoch) return { state: 'stands' };
     const { rows } = await client.query<{ epoch: string; install_id: string }>(
       `select epoch, install_id from tenant_projection where tenant_id = $1`,
       [tenantId],
@@ -183,6 +185,12 @@ export class TenantWarmUp {
   private async activate(tenantId: string, epoch: bigint, installId: string): Promise<void> {
     await this.scripts.bind('quota_activate')(1, quotaKey(tenantId), epoch.toString(), installId);
   }
+}
+
+/** A key of another type holds no projection, and is laid over. */
+function nothingReadable(error: unknown): readonly null[] {
+  if (damageOf(error) === undefined) throw error;
+  return [null, null];
 }
 
 function loadOf(tenantId: string, epoch: bigint): string {

@@ -1,0 +1,96 @@
+import { Inject, Injectable } from '@nestjs/common';
+import type { Pool } from 'pg';
+import { CLOCK, type Clock } from '../../kernel/clock';
+import { Singleflight } from '../../kernel/singleflight';
+import { PG_POOL } from '../../platform/database/pg-pool';
+import { ScriptRegistry } from '../../platform/redis/script-registry';
+import { EpochAuthority } from '../epoch-authority';
+import { holdsKey, quotaKey } from '../quota-keys';
+import { QuotaUnavailableError } from '../quota-store.port';
+import { RedisAwayError } from './redis-away.error';
+
+/** What Redis answers that meets a value it cannot work on; LOADING, READONLY, OOM and the like are the server's. */
+const DATA_ERROR = /^WRONGTYPE |^ERR .*user_script/s;
+/** A projection that is damaged again within this time after it was discarded is not healed by a rebuild. */
+const AGAIN_MS = 10_000;
+
+/** What Redis has against the data it was asked about; undefined where it could not be asked, or would serve nobody. */
+export function damageOf(error: unknown): string | undefined {
+  const isDamage = error instanceof Error && error.name === 'ReplyError' && DATA_ERROR.test(error.message);
+  return isDamage ? error.message : undefined;
+}
+
+/** What one rebuild after the other does not heal is not the projection's: it counts as Redis' own failure. */
+export class StillDamagedError extends RedisAwayError {}
+
+/**
+ * What becomes of a tenant's projection that no script can work on: a key of another type, a number that is none, a hold
+ * that cannot be read. Nothing of its epoch can be trusted any more, so the epoch is raised, and what is left is taken
+ * away: the tenant is cold, and rebuilt from the ledger when it is used next. It is the damage of that tenant alone; the
+ * server serves the others.
+ *
+ * Endings need not be told after that. What stands in the ledger was committed before anybody told it, so the rebuild,
+ * which takes the wallet's lock after that, reads it; and a hold without a row dies with its epoch. A projection of an
+ * older epoch is no one's: it is taken away without a raise.
+ */
+@Injectable()
+export class ProjectionDamage {
+  private readonly flights = new Singleflight<undefined>();
+  /** When this process discarded a current projection, of the last moments. */
+  private readonly discardedMs = new Map<string, number>();
+
+  constructor(
+    @Inject(PG_POOL) private readonly pool: Pool,
+    private readonly scripts: ScriptRegistry,
+    private readonly epochs: EpochAuthority,
+    @Inject(CLOCK) private readonly clock: Clock,
+  ) {}
+
+  /**
+   * Afterwards the tenant has no projection that was damaged. Throws StillDamagedError where that was just done and did
+   * not help, QuotaUnavailableError where Postgres or Redis does not answer.
+   */
+  discard(tenantId: string, damage: string): Promise<undefined> {
+    return this.flights.run(tenantId, async () => {
+      const installed = await this.installedIn(tenantId);
+      if (installed !== undefined && installed >= this.epochs.current) {
+        await this.distrust(tenantId, installed, damage);
+      }
+      await this.clear(tenantId);
+      return undefined;
+    });
+  }
+
+  private async distrust(tenantId: string, installed: bigint, damage: string): Promise<void> {
+    const nowMs = this.clock.monotonicMs();
+    if (nowMs - (this.discardedMs.get(tenantId) ?? -Infinity) < AGAIN_MS) {
+      const message = `the projection of tenant ${tenantId} is damaged again: ${damage}`;
+      throw new StillDamagedError(message, { mayHold: true });
+    }
+    await this.epochs
+      .raiseBeyond(installed, `the projection of tenant ${tenantId} is damaged: ${damage}`)
+      .catch(undiscarded);
+    this.discardedMs.set(tenantId, nowMs);
+    setTimeout(() => this.discardedMs.delete(tenantId), AGAIN_MS).unref();
+  }
+
+  /** The epoch in which its projection was made; undefined where it never was. */
+  private async installedIn(tenantId: string): Promise<bigint | undefined> {
+    const { rows } = await this.pool
+      .query<{ epoch: string }>(`select epoch from tenant_projection where tenant_id = $1`, [tenantId])
+      .catch(undiscarded);
+    return rows[0] && BigInt(rows[0].epoch);
+  }
+
+  private async clear(tenantId: string): Promise<void> {
+    await this.scripts
+      .bind('quota_discard')(2, quotaKey(tenantId), holdsKey(tenantId), this.epochs.current.toString())
+      .catch((cause: unknown) => {
+        throw new RedisAwayError('the damaged projection could not be taken away', { cause, mayHold: true });
+      });
+  }
+}
+
+function undiscarded(cause: unknown): never {
+  throw new QuotaUnavailableError('the damaged projection could not be discarded', { cause, mayHold: true });
+}
