@@ -108,6 +108,17 @@ describe('a projection in Redis with values that no script can work on', () => {
       expect(await reserve(money, limits, 690n)).toMatchObject({ admitted: true });
     });
 
+    it('keeps no place in the queue for calls that were given up, and holds nothing for them', async () => {
+      expect(await reserve(money, limits, 100n)).toMatchObject({ admitted: true });
+      const before = epochs.current;
+      await damage();
+      const requests = Array.from({ length: 600 }, () => holdRequest(limits, 1n));
+      for (const { holdId } of requests) money.charges.abandonReserve(limits.tenantId, holdId);
+      expect(await drained()).toBe(true);
+      expect(epochs.current - before).toBeLessThanOrEqual(1n);
+      expect(await reserve(money, limits, 1_000n)).toMatchObject({ admitted: true });
+    });
+
     it('does not end a stream that outgrows its hold', async () => {
       const open = await openCharge(money, limits, 300n);
       expect(await open.durable()).toBeUndefined();

@@ -27,6 +27,9 @@ const MAX_DEPTH = 50_000;
  * the same: where it is full, who ends a charge tells the projection before going on, and no new charge begins, so it can
  * outgrow its bound only by the charges that were open then. What a rebuild has made obsolete changes nothing when it
  * arrives.
+ *
+ * No tenant fills it for the others: the store takes the endings of a projection that no script can work on, by discarding
+ * it, so that what waits here waits for a server.
  */
 @Injectable()
 export class ProjectionQueue {
