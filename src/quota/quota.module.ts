@@ -13,6 +13,7 @@ import { MeteredQuotaStore } from './metered-quota.store';
 import { PostgresQuotaStore } from './postgres-quota.store';
 import { QUOTA_STORE, type QuotaStore } from './quota-store.port';
 import { RatesInProcess } from './rates-in-process';
+import { ProcessHolds } from './redis/process-holds';
 import { ProjectionDamage } from './redis/projection-damage';
 import { QuotaScripts } from './redis/quota-scripts';
 import { RedisCircuit } from './redis/redis-circuit';
@@ -35,6 +36,7 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
     TenantWarmUp,
     TenantRebuild,
     ProjectionDamage,
+    ProcessHolds,
     QuotaScripts,
     ScopePlans,
     UntoldEndings,
@@ -72,7 +74,16 @@ import { TenantWarmUp } from './warm-up/tenant-warm-up';
         settings.billingBlockOnInsufficient ? store : new ShadowQuotaStore(store, metrics),
     },
   ],
-  exports: [QUOTA_STORE, ScopePlans, EpochAuthority, TenantRebuild, LedgerCircuit, RedisModule, ProcessModule],
+  exports: [
+    QUOTA_STORE,
+    ScopePlans,
+    EpochAuthority,
+    ProcessHolds,
+    TenantRebuild,
+    LedgerCircuit,
+    RedisModule,
+    ProcessModule,
+  ],
 })
 export class QuotaModule implements OnModuleInit {
   constructor(

@@ -7,11 +7,11 @@ import { nanoUsd } from '../kernel/money';
 import { Settings } from '../platform/config/settings';
 import { PG_POOL } from '../platform/database/pg-pool';
 import { isRefusedData } from '../platform/database/sql-state';
-import { RedisConnection } from '../platform/redis/redis-connection';
 import { EpochAuthority } from '../quota/epoch-authority';
-import { type HoldEntry, parseHoldEntry } from '../quota/hold-entry';
-import { holdsKey, tenantsOfProcessKey } from '../quota/quota-keys';
-import { type PostedBalance, QUOTA_STORE, QuotaUnavailableError, type QuotaStore } from '../quota/quota-store.port';
+import type { HoldEntry } from '../quota/hold-entry';
+import { type PostedBalance, QUOTA_STORE, type QuotaStore } from '../quota/quota-store.port';
+import { type ProcessHold, ProcessHolds } from '../quota/redis/process-holds';
+import { StillDamagedError } from '../quota/redis/projection-damage';
 import { frozenScopes } from '../quota/scopes/frozen-scopes';
 import { tenantBalance, type TenantBalanceRow } from '../quota/tenant-balance';
 import { CHARGE_ROW, type ChargeRow, SWEPT_VOID, sweptEnding } from './swept-ending';
@@ -25,7 +25,7 @@ export interface Swept {
   readonly orphaned: number;
   /** Holds whose charge had ended, but whose projection was never told. */
   readonly finished: number;
-  /** Charges whose ending was not taken, or not in time, by Postgres or by a damaged projection; for a later pass. */
+  /** Charges that Postgres did not end, or not in time, and tenants that are damaged once more; for a later pass. */
   readonly refused: number;
   /** False where Redis was away: the rows are ended, the holds are for the next round. */
   readonly sawHolds: boolean;
@@ -49,14 +49,9 @@ interface Pass extends SweepTask {
   finished: number;
 }
 
-type Hold = readonly [holdId: string, entry: HoldEntry];
-
 /** Charges, or tenants, at once. */
 const BATCH = 500;
 const NO_TENANT = '00000000-0000-0000-0000-000000000000';
-/** What a script answers that meets a value it cannot work on; LOADING, READONLY, OOM and the like are the server's. */
-const DATA_ERROR = /^(ERR|WRONGTYPE) .*user_script/s;
-const SECONDS_A_DAY = 86_400;
 
 /**
  * Ends what one dead process left: first the rows, which are the truth, then the holds in the projection. Every step has
@@ -70,7 +65,7 @@ export class DeadCharges {
    * nothing more is queued for them, so that what waits for a lock is one batch, however many passes meet it.
    */
   private readonly lateEndings = new Map<string, number>();
-  /** Tenants whose projection could not be told when it was last tried. */
+  /** What of which tenant was not taken when it was last tried. */
   private readonly damaged = new Set<string>();
 
   constructor(
@@ -78,7 +73,7 @@ export class DeadCharges {
     private readonly writer: ChargeWriter,
     private readonly ledger: LedgerService,
     @Inject(QUOTA_STORE) private readonly store: QuotaStore,
-    private readonly connection: RedisConnection,
+    private readonly holds: ProcessHolds,
     private readonly epochs: EpochAuthority,
     private readonly settings: Settings,
   ) {}
@@ -96,7 +91,7 @@ export class DeadCharges {
     await this.endRows(pass);
     // A demoted server's holds are nobody's: only the current one's must go. Where Postgres decides the rows are the holds.
     const isInRows = this.epochs.mode === 'postgres';
-    const isInRedis = !isInRows && this.connection.isReady && !this.epochs.isDemoted;
+    const isInRedis = !isInRows && this.holds.isReady && !this.epochs.isDemoted;
     if (isInRedis) {
       for (const tenantId of await this.tenantsOf(pass)) await this.endHoldsOf(pass, tenantId);
     }
@@ -114,8 +109,8 @@ export class DeadCharges {
   /**
    * Once a round, after the holds. A posting that is no charge (adjustment, refund, correction) has no hold by which Redis
    * could show that it was never told of it. Nothing says of which tenants a dead process owed it, so every installed
-   * projection hears its balance; one that knows it, or a newer one, changes nothing, and one that is damaged is left to
-   * its rebuild. Rejects where Redis cannot be reached.
+   * projection hears its balance; one that knows it, or a newer one, changes nothing, and one that is damaged is
+   * discarded. Rejects where Redis cannot be reached.
    */
   async tellBalances(signal: AbortSignal): Promise<void> {
     for (let after = NO_TENANT; ;) {
@@ -130,7 +125,7 @@ export class DeadCharges {
       signal.throwIfAborted();
       await Promise.all(
         rows.map((wallet) =>
-          this.isTaken(wallet.tenant_id, this.store.settle(wallet.tenant_id, [], balanceOf(wallet))),
+          this.isTaken('balance', wallet.tenant_id, this.store.settle(wallet.tenant_id, [], balanceOf(wallet))),
         ),
       );
       const last = rows.at(-1);
@@ -145,8 +140,8 @@ export class DeadCharges {
    */
   async forget(processId: string, keptForDays: number): Promise<void> {
     // While Postgres decides Redis may be away for good; a set that stays there is of no more use, nor harm.
-    if (this.epochs.mode === 'postgres' && !this.connection.isReady) return;
-    await this.connection.client.expire(tenantsOfProcessKey(processId), keptForDays * SECONDS_A_DAY);
+    if (this.epochs.mode === 'postgres' && !this.holds.isReady) return;
+    await this.holds.forgetTenantsOf(processId, keptForDays);
   }
 
   private async endRows(pass: Pass): Promise<void> {
@@ -171,7 +166,7 @@ export class DeadCharges {
    * projection has its open holds but not the announcement.
    */
   private async tenantsOf(pass: Pass): Promise<ReadonlySet<string>> {
-    const announced = await this.connection.client.smembers(tenantsOfProcessKey(pass.processId));
+    const announced = await this.holds.tenantsOf(pass.processId);
     const { rows } = await this.pool.query<{ tenant_id: string }>(
       `select distinct tenant_id from billing_transaction where id >= $2 and process_id = $1`,
       [pass.processId, pass.oldestOpenId],
@@ -180,21 +175,16 @@ export class DeadCharges {
   }
 
   private async endHoldsOf(pass: Pass, tenantId: string): Promise<void> {
-    const holds = await this.holdsOf(tenantId, pass.processId);
+    let holds: readonly ProcessHold[] = [];
+    const reading = this.holds.of(pass.processId, tenantId).then((found) => (holds = found));
+    if (!(await this.isTaken('holds', tenantId, reading))) pass.refused.add(tenantId);
     for (let at = 0; at < holds.length; at += BATCH) {
       await this.endHolds(pass, tenantId, holds.slice(at, at + BATCH));
     }
   }
 
-  private async holdsOf(tenantId: string, processId: string): Promise<readonly Hold[]> {
-    const entries = await this.connection.client.hgetall(holdsKey(tenantId));
-    return Object.entries(entries)
-      .map(([holdId, text]) => [holdId, parseHoldEntry(text)] as const)
-      .filter(([, entry]) => entry.processId === processId);
-  }
-
   /** Each by what stands in the ledger: no hold is released before its row has ended. */
-  private async endHolds(pass: Pass, tenantId: string, holds: readonly Hold[]): Promise<void> {
+  private async endHolds(pass: Pass, tenantId: string, holds: readonly ProcessHold[]): Promise<void> {
     const { rows } = await this.pool.query<ChargeRow>(
       `select ${CHARGE_ROW} from billing_transaction where id = any ($1)`,
       [holds.map(([holdId]) => holdId)],
@@ -224,7 +214,7 @@ export class DeadCharges {
     holdIds: readonly string[],
     tell: () => Promise<void>,
   ): Promise<void> {
-    if (await this.isTaken(tenantId, tell())) {
+    if (await this.isTaken('endings', tenantId, tell())) {
       const { charged, voided, orphaned } = pass;
       pass.finished += holdIds.filter((id) => !charged.has(id) && !voided.has(id) && !orphaned.has(id)).length;
     } else {
@@ -233,20 +223,20 @@ export class DeadCharges {
   }
 
   /**
-   * False where Redis answered that this tenant's projection is no data it can work on: nobody else waits for that. It is
-   * logged once, until the tenant can be told again. Rejects where Redis cannot be reached.
+   * False where this tenant's projection is damaged once more, so soon after it was discarded: nobody else waits for that.
+   * It is logged once, until `what` is taken again. Rejects where Redis cannot be reached.
    */
-  private async isTaken(tenantId: string, told: Promise<void>): Promise<boolean> {
+  private async isTaken(what: string, tenantId: string, told: Promise<unknown>): Promise<boolean> {
+    const subject = `${what} ${tenantId}`;
     try {
       await told;
     } catch (error) {
-      const damage = damageOf(error);
-      if (damage === undefined) throw error;
-      if (!this.damaged.has(tenantId)) this.logger.error(`the projection of tenant ${tenantId} is damaged: ${damage}`);
-      this.damaged.add(tenantId);
+      if (!(error instanceof StillDamagedError)) throw error;
+      if (!this.damaged.has(subject)) this.logger.error(error.message);
+      this.damaged.add(subject);
       return false;
     }
-    this.damaged.delete(tenantId);
+    this.damaged.delete(subject);
     return true;
   }
 
@@ -338,13 +328,6 @@ export class DeadCharges {
       is_new: true,
     };
   }
-}
-
-/** What Redis has against a projection's data; undefined where it could not be asked, or would not serve anybody. */
-function damageOf(error: unknown): string | undefined {
-  const cause: unknown = error instanceof QuotaUnavailableError ? error.cause : undefined;
-  const isDamage = cause instanceof Error && cause.name === 'ReplyError' && DATA_ERROR.test(cause.message);
-  return isDamage ? cause.message : undefined;
 }
 
 function balanceOf(wallet: TenantBalanceRow): PostedBalance {

@@ -1,12 +1,17 @@
+import { Logger } from '@nestjs/common';
+import { Invariants } from '../../src/billing/invariants/invariants.service';
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
+import { CLOCK, type Clock } from '../../src/kernel/clock';
+import { newId } from '../../src/kernel/ids';
 import { nanoUsd } from '../../src/kernel/money';
-import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
+import { holdsKey, quotaKey, tenantsOfProcessKey } from '../../src/quota/quota-keys';
 import { QuotaUnavailableError } from '../../src/quota/quota-store.port';
 import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
 import { adjust, createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
 import {
   DEAD_AFTER_MS,
+  expectInvariants,
   idOf,
   ManualClock,
   openSweepStage,
@@ -130,6 +135,85 @@ describe('the hold sweeper, where a projection is damaged', () => {
       await sweep();
       expect(await statusOfDead()).toBe('swept');
     });
+  });
+
+  describe.each<[string, (tenantId: string) => Promise<unknown>]>([
+    ['an entry that is none', (tenantId) => living.redis.client.hset(holdsKey(tenantId), newId(), 'x')],
+    [
+      'an amount that is none',
+      (tenantId) => living.redis.client.hset(holdsKey(tenantId), newId(), 'x|wallet|1|p|1|1|'),
+    ],
+    [
+      'holds of another type',
+      (tenantId) => living.redis.client.multi().del(holdsKey(tenantId)).set(holdsKey(tenantId), 'x').exec(),
+    ],
+  ])('one tenant with %s', (_what, damage) => {
+    it('keeps nobody else their holds, is served again by the ledger, and does not stay for ever', async () => {
+      const tenants = await Promise.all(Array.from({ length: 4 }, () => createTenant(dead, nanoUsd(1_000n))));
+      for (const limits of tenants) await untold(limits, 'COMMITTED');
+      // A hold whose row never came: nothing but its entry tells of it.
+      for (const limits of tenants) await reserve(dead, limits, 100n);
+      // The first that the sweeper meets.
+      const [first = ''] = await living.redis.client.smembers(tenantsOfProcessKey(idOf(dead)));
+      await damage(first);
+      const complained = jest.spyOn(Logger.prototype, 'error').mockReturnValue(undefined);
+      await sweep();
+      const left = tenants.map(({ tenantId }) => living.redis.client.exists(holdsKey(tenantId)));
+      expect(await Promise.all(left)).toEqual([0, 0, 0, 0]);
+      await sweep();
+      await sweep();
+      expect(await statusOfDead()).toBe('swept');
+      for (const limits of tenants) {
+        expect((await reserve(living, limits, 991n)).admitted).toBe(false);
+        const charge = await openCharge(living, limits, 990n);
+        await charge.void({ reasonCode: 'UPSTREAM_ERROR', endReason: 'failed' });
+      }
+      expect(await living.module.get(ProjectionQueue).drain(2_000)).toBe(true);
+      await expectInvariants(living);
+      expect(complained).not.toHaveBeenCalled();
+    });
+
+    it('waits for a later round where it was damaged again, and keeps nobody else their holds', async () => {
+      const tenants = await Promise.all(Array.from({ length: 2 }, () => createTenant(dead, nanoUsd(1_000n))));
+      for (const limits of tenants) await reserve(dead, limits, 100n);
+      const [first = '', second = ''] = await living.redis.client.smembers(tenantsOfProcessKey(idOf(dead)));
+      const monotonic = jest.spyOn(living.module.get<Clock>(CLOCK), 'monotonicMs');
+      await damage(first);
+      await sweep();
+      for (const limits of tenants) await reserve(dead, limits, 100n);
+      await damage(first);
+      const complained = jest.spyOn(Logger.prototype, 'error').mockReturnValue(undefined);
+      await sweep();
+      await sweep();
+      expect(await living.redis.client.exists(holdsKey(first), holdsKey(second))).toBe(1);
+      expect(complained).toHaveBeenCalledTimes(1);
+      expect(await statusOfDead()).toBe('dead');
+      monotonic.mockImplementation(() => performance.now() + 10_000);
+      for (let round = 0; round < 3; round += 1) await sweep();
+      expect(await living.redis.client.exists(holdsKey(first))).toBe(0);
+      expect(await statusOfDead()).toBe('swept');
+    });
+
+    it('is what the proof names, which goes on with the others', async () => {
+      const tenants = await Promise.all(Array.from({ length: 2 }, () => createTenant(living, nanoUsd(1_000n))));
+      for (const limits of tenants) expect(await (await openCharge(living, limits, 100n)).durable()).toBeUndefined();
+      const [{ tenantId }] = tenants as [CallerLimits, CallerLimits];
+      await damage(tenantId);
+      const results = await living.module.get(Invariants).check();
+      expect(results.filter(({ verdict }) => verdict !== 'holds')).toEqual([
+        expect.objectContaining({ id: 'I2', verdict: 'violated', checked: 2, violations: 1 }),
+      ]);
+      expect(results[1]?.examples.join()).toMatch(new RegExp(`^tenant ${tenantId}: .*cannot be read`));
+    });
+  });
+
+  it('names the tenant whose balance is of another type, too', async () => {
+    const limits = await createTenant(living, nanoUsd(1_000n));
+    expect(await (await openCharge(living, limits, 100n)).durable()).toBeUndefined();
+    const key = quotaKey(limits.tenantId);
+    await living.redis.client.multi().del(key).set(key, 'x').exec();
+    const [, balance] = await living.module.get(Invariants).check();
+    expect(balance).toMatchObject({ id: 'I2', verdict: 'violated', violations: 1 });
   });
 
   describe('a finding of a round that fails starts the quiet time again', () => {
