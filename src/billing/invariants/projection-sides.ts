@@ -1,13 +1,17 @@
 import type { Pool } from 'pg';
+import { messageOf } from '../../kernel/error-message';
 import type { RedisConnection } from '../../platform/redis/redis-connection';
-import { parseHoldEntry } from '../../quota/hold-entry';
+import { type HoldEntry, parseHoldEntry } from '../../quota/hold-entry';
 import { OLDEST_OPEN_ID } from '../../quota/oldest-open-id';
 import { holdsKey, quotaKey } from '../../quota/quota-keys';
+import { damageOf } from '../../quota/redis/projection-damage';
 import type { FrozenScope } from '../../quota/scopes/frozen-scopes';
 import type { Funding } from '../../quota/scopes/scope';
 
 /** One tenant as Redis has it, fields in order; see redis-scripts/quota_deduct.lua. */
 export interface ProjectedSide {
+  /** Why it cannot be read: a key is of another type. It has no state and no holds then. */
+  readonly damage?: string;
   readonly state: Readonly<Record<string, string>>;
   readonly holds: Readonly<Record<string, string>>;
 }
@@ -42,10 +46,12 @@ export interface Differences {
 
 export async function readProjection(redis: RedisConnection, tenantId: string): Promise<ProjectedSide> {
   const replies = await redis.client.multi().hgetall(quotaKey(tenantId)).hgetall(holdsKey(tenantId)).exec();
-  const [state, holds] = (replies ?? []).map(([error, reply]) => {
+  for (const [error] of replies ?? []) {
+    const damage = damageOf(error);
+    if (damage !== undefined) return { damage, state: {}, holds: {} };
     if (error) throw error;
-    return inOrder(reply as Record<string, string>);
-  });
+  }
+  const [state, holds] = (replies ?? []).map(([, reply]) => inOrder(reply as Record<string, string>));
   return { state: state ?? {}, holds: holds ?? {} };
 }
 
@@ -54,8 +60,14 @@ export async function readLedgerSide(pool: Pool, tenantId: string): Promise<Ledg
   return rows[0]?.side ?? { posted: '0', version: '0', open: {}, counters: {} };
 }
 
-/** Not (or no longer) installed: it is rebuilt on first use, nothing relies on it. */
+/**
+ * Nothing where it is not (or no longer) installed: it is rebuilt on first use, nothing relies on it. One that cannot be
+ * read was installed in this epoch.
+ */
 export function differencesOf(sides: Sides): Differences {
+  const { damage } = sides.projection;
+  if (damage !== undefined)
+    return { balance: `tenant ${sides.tenantId}: it cannot be read: ${damage}`, counters: undefined };
   if (sides.projection.state.epoch !== sides.epoch) return { balance: undefined, counters: undefined };
   const balance = balanceDifference(sides);
   // Where holds and rows are not the same ones, the counters cannot agree either.
@@ -68,7 +80,8 @@ function balanceDifference({ projection: { state, holds }, ledger }: Sides): str
   if (state.version !== ledger.version || state.posted !== ledger.posted) {
     return `Redis has posted ${state.posted ?? ''} at version ${state.version ?? ''}, the ledger ${ledger.posted} at ${ledger.version}`;
   }
-  const entries = Object.entries(holds).map(([id, text]) => ({ id, ...parseHoldEntry(text) }));
+  const entries = entriesOf(holds);
+  if (typeof entries === 'string') return entries;
   const sum = entries.reduce((total, { amount, funding }) => total + (funding === 'wallet' ? amount : 0n), 0n);
   if (state.held !== sum.toString()) return `held is ${state.held ?? ''}, its open holds sum to ${sum}`;
   const unknown = entries.filter(({ id }) => ledger.open[id] === undefined);
@@ -80,6 +93,15 @@ function balanceDifference({ projection: { state, holds }, ledger }: Sides): str
     return row?.hold !== amount.toString() || row.funding !== funding;
   });
   return other && `hold ${other.id} has ${other.amount} paid by ${other.funding}, its row says otherwise`;
+}
+
+/** Or what cannot be read of them. */
+function entriesOf(holds: ProjectedSide['holds']): readonly ({ readonly id: string } & HoldEntry)[] | string {
+  try {
+    return Object.entries(holds).map(([id, text]) => ({ id, ...parseHoldEntry(text) }));
+  } catch (error) {
+    return `a hold cannot be read: ${messageOf(error)}`;
+  }
 }
 
 /** Redis may be in a newer window than the ledger, where nothing of it is committed yet. */
