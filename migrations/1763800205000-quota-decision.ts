@@ -24,18 +24,31 @@ const INDEXES_ONLY =
 
 /** Under these locks a tenant's reservations, endings and rebuilds come one after another. */
 const LOCKS = `
-create function quota_lock_tenants(p_tenants uuid[]) returns void language plpgsql ${INDEXES_ONLY} as $$
+create function quota_lock_tenants(p_tenants uuid[], p_waits boolean) returns uuid[] language plpgsql ${INDEXES_ONLY} as $$
+declare
+  v_locked uuid[];
 begin
   insert into ledger_account (id, tenant_id, name, posted_nano_usd)
   select gen_random_uuid(), t, n, 0 from unnest(p_tenants) t cross join (values ('wallet'), ('overrun')) as v (n)
   where not exists (select from ledger_account a where a.tenant_id = t and a.name = n)
   order by t, n
   on conflict do nothing;
-  perform 1 from ledger_account a
-    where a.tenant_id = any (p_tenants) and a.name in ('wallet', 'promo', 'overrun') order by a.id for update;
+  if p_waits then
+    perform 1 from ledger_account a
+      where a.tenant_id = any (p_tenants) and a.name in ('wallet', 'promo', 'overrun') order by a.id for update;
+    return p_tenants;
+  end if;
+  v_locked := array(
+    select a.id from ledger_account a
+      where a.tenant_id = any (p_tenants) and a.name in ('wallet', 'promo', 'overrun') order by a.id for update skip locked);
+  return array(
+    select a.tenant_id from ledger_account a
+      where a.tenant_id = any (p_tenants) and a.name in ('wallet', 'promo', 'overrun')
+      group by a.tenant_id having bool_and(a.id = any (v_locked)) order by a.tenant_id);
 end $$;
 comment on function quota_lock_tenants is
-  'Locks the accounts by id, made on first use. Whoever makes some holds no account''s lock yet, so nobody waits in a circle.';
+  'Locks the accounts by id, made on first use, and answers whose it has. p_waits: it waits for all; else it takes what is '
+  'free, waits for none, and so stands in no circle. Whoever makes some holds no account''s lock yet.';
 `;
 
 /**

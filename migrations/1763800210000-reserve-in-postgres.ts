@@ -20,7 +20,7 @@ const INDEXES_ONLY =
   'set enable_seqscan = off set enable_hashjoin = off set enable_mergejoin = off set plan_cache_mode = force_generic_plan';
 
 const RESERVE = `
-create function quota_reserve(p_rows json)
+create function quota_reserve(p_rows json, p_waits boolean)
 returns table (id uuid, status text, now_ms bigint, hold_nano_usd bigint, balance_before_nano_usd bigint, funding text,
   counted jsonb, place int, check_limit bigint, used bigint, resets_ms bigint)
 language plpgsql ${INDEXES_ONLY} as $$
@@ -29,14 +29,14 @@ declare
   v_rows charge_row[] := array(select r from json_populate_recordset(null::charge_row, p_rows) r);
   v_requests jsonb := p_rows::jsonb;
   v_processes uuid[] := array(select distinct (unnest(v_rows)).process_id order by 1);
-  v_tenants uuid[] := array(select distinct (unnest(v_rows)).tenant_id order by 1);
+  v_tenants uuid[];
   v_epoch bigint;
   v_living uuid[];
   v_standing uuid[];
   v_slot_of jsonb;
   v_state quota_use[] := '{}';
-  v_spendable bigint[] := array_fill(0::bigint, array[cardinality(v_tenants)]);
-  v_open bigint[] := v_spendable;
+  v_spendable bigint[];
+  v_open bigint[];
   v_found record;
   v_request jsonb;
   r charge_row;
@@ -51,7 +51,9 @@ begin
   perform pg_advisory_xact_lock_shared(process_fence(p)) from unnest(v_processes) p;
   select a.epoch, array(select p.id from gateway_process p where p.id = any (v_processes) and p.status = 'alive')
     into v_epoch, v_living from quota_authority a where a.mode = 'postgres';
-  perform quota_lock_tenants(v_tenants);
+  v_tenants := quota_lock_tenants(array(select distinct (unnest(v_rows)).tenant_id), p_waits);
+  v_spendable := array_fill(0::bigint, array[cardinality(v_tenants)]);
+  v_open := v_spendable;
   perform quota_seed_requests(v_requests);
   v_standing := array(select b.id from billing_transaction b where b.id in (select (unnest(v_rows)).id));
 
@@ -87,6 +89,11 @@ begin
     id := r.id; now_ms := floor(extract(epoch from clock_timestamp()) * 1000)::bigint + (v_request ->> 'offset_ms')::bigint;
     hold_nano_usd := r.hold_nano_usd; balance_before_nano_usd := null; funding := null; counted := null; place := null;
     check_limit := null; used := null; resets_ms := null;
+    if t is null then
+      status := 'LOCKED';
+      return next;
+      continue;
+    end if;
     if r.id = any (v_standing) then
       -- A resend, also of another epoch: a row that is open holds, whoever counts it now.
       select case b.status when 'PENDING' then 'ADMITTED' else 'ENDED' end, b.hold_nano_usd - b.extended_nano_usd,
@@ -142,7 +149,8 @@ comment on function quota_reserve is
   'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a '
   'charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; no rolling ones), days and months '
   '(start, next start, next end), offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the '
-  'balance), CLOCK now, FENCED (another epoch, or Postgres does not decide), DEAD (its process) or ENDED (its charge).';
+  'balance), CLOCK now, FENCED (another epoch, or Postgres does not decide), DEAD (its process), ENDED (its charge) or, '
+  'unless p_waits, LOCKED (somebody has the tenant''s accounts; nothing is known of the row).';
 
 create function quota_frozen(p_counted jsonb) returns jsonb language sql immutable
 return (select jsonb_agg(c - 4 order by n) from jsonb_array_elements(p_counted) with ordinality as e (c, n));
@@ -172,7 +180,7 @@ begin
     return query select 'FENCED', null::int, null::bigint, null::bigint, null::bigint;
     return;
   end if;
-  perform quota_lock_tenants(v_tenants);
+  perform quota_lock_tenants(v_tenants, true);
   select * into v_row from billing_transaction b
     where b.id = (p_row ->> 'id')::uuid and b.tenant_id = v_tenants[1] and b.status = 'PENDING' for update;
   if not found then
@@ -220,7 +228,7 @@ declare
   v_ended int;
 begin
   perform pg_advisory_xact_lock_shared(quota_fence());
-  perform quota_lock_tenants(array[(p_row ->> 'tenant_id')::uuid]);
+  perform quota_lock_tenants(array[(p_row ->> 'tenant_id')::uuid], true);
   with voided as (
     update billing_transaction b set status = 'VOIDED', reason_code = 'HOLD_RELEASED', end_reason = 'failed',
            ended_at = clock_timestamp()

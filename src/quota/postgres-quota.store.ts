@@ -10,8 +10,9 @@ import { ProcessIdentity } from '../platform/process/process-identity';
 import { EpochAuthority } from './epoch-authority';
 import { NotTheAuthorityError } from './not-the-authority.error';
 import { admittedHold, type RefusedReply, refusalOf } from './postgres/reserve-answer';
+import { MAX_IN_LINE } from './postgres/locked-tenants';
 import { ReserveLane } from './postgres/reserve-lane';
-import { type ReserveReply, type ReserveRow, reserveRow } from './postgres/reserve-row';
+import { type LockedReply, type ReserveReply, type ReserveRow, reserveRow } from './postgres/reserve-row';
 import {
   type ExtendOutcome,
   type HoldExtension,
@@ -26,12 +27,12 @@ import { subscriptionRefusal } from './scopes/scope-refusal';
 
 /** Rounds of epoch change or clock correction one reservation may need before it is given up. */
 const MAX_ROUNDS = 4;
+/** One for the batches, and one by which locked tenants are asked again. */
 const CONNECTIONS = 2;
-const SIDE_CONNECTIONS = 3;
-/** After this a tenant whose rows somebody has locked leaves the batch: the others do not wait for it. */
+/** Of extensions and of releases, each: neither waits for reservations, nor for the other. */
+const OWN_CONNECTIONS = 2;
+/** Who meets a lock that lasts longer makes room for others. */
 const LOCK_MS = 250;
-/** A side lane waits as long as its callers do. */
-const SIDE_LOCK_MS = 1_000;
 const STATEMENT_MS = 2_000;
 
 type ExtendReply = RefusedReply & { readonly status: 'EXTENDED' | 'REFUSED' | 'GONE' | 'FENCED' };
@@ -43,8 +44,7 @@ type ExtendReply = RefusedReply & { readonly status: 'EXTENDED' | 'REFUSED' | 'G
  */
 @Injectable()
 export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
-  private readonly pool: Pool;
-  private readonly sidePool: Pool;
+  private readonly pools: Readonly<Record<'main' | 'inLine' | 'extend' | 'release', Pool>>;
   private readonly lane: ReserveLane;
   private readonly plansWithoutRates = new WeakMap<readonly ScopeSpec[], readonly ScopeSpec[]>();
 
@@ -57,12 +57,16 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
     settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {
-    const limits = { applicationName: 'tollgate-quota', statementMs: STATEMENT_MS };
-    this.pool = createPgPool(access, CONNECTIONS, { ...limits, lockMs: LOCK_MS });
-    this.sidePool = createPgPool(access, SIDE_CONNECTIONS, { ...limits, lockMs: SIDE_LOCK_MS });
+    const limits = { applicationName: 'tollgate-quota', statementMs: STATEMENT_MS, lockMs: LOCK_MS };
+    this.pools = {
+      main: createPgPool(access, CONNECTIONS, limits),
+      inLine: createPgPool(access, MAX_IN_LINE, limits),
+      extend: createPgPool(access, OWN_CONNECTIONS, limits),
+      release: createPgPool(access, OWN_CONNECTIONS, limits),
+    };
     this.lane = new ReserveLane({
       patienceMs: settings.billingWaitMs,
-      send: (rows, isAside) => this.send(rows, isAside),
+      send: (rows, waits) => this.send(rows, waits),
     });
   }
 
@@ -77,7 +81,7 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
   async extend(extension: HoldExtension): Promise<ExtendOutcome> {
     const { limits, holdId, amount } = extension;
     const limited = this.plans.of(extension).filter(({ measure }) => measure === 'usd');
-    const [reply] = await this.query<ExtendReply>(`select * from quota_extend($1)`, {
+    const [reply] = await this.query<ExtendReply>('extend', `select * from quota_extend($1)`, {
       id: holdId,
       tenant_id: limits.tenantId,
       epoch: this.epoch().toString(),
@@ -111,6 +115,7 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
   async release(tenantId: string, holdIds: readonly string[]): Promise<void> {
     const abandoned = { tenant_id: tenantId, process_id: this.process.id, ids: holdIds };
     await this.query(
+      'release',
       `select quota_abandon($1)
         where (select count(*) from billing_transaction where id = any ($2::uuid[]) and status <> 'PENDING')
               < cardinality($2::uuid[])`,
@@ -120,7 +125,7 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
   }
 
   async onApplicationShutdown(): Promise<void> {
-    await Promise.all([this.pool.end(), this.sidePool.end()]);
+    await Promise.all(Object.values(this.pools).map((pool) => pool.end()));
   }
 
   private async ask(request: HoldRequest, isDry: boolean): Promise<ReserveOutcome> {
@@ -184,19 +189,23 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
     return plan;
   }
 
-  private async send(rows: readonly ReserveRow[], isAside: boolean): Promise<readonly ReserveReply[]> {
-    const pool = isAside ? this.sidePool : this.pool;
-    const { rows: replies } = await pool.query<ReserveReply>({
+  private async send(rows: readonly ReserveRow[], waits: boolean): Promise<readonly (ReserveReply | LockedReply)[]> {
+    const { rows: replies } = await this.pools[waits ? 'inLine' : 'main'].query<ReserveReply | LockedReply>({
       name: 'quota_reserve',
-      text: 'select * from quota_reserve($1::json)',
-      values: [JSON.stringify(rows)],
+      text: 'select * from quota_reserve($1::json, $2)',
+      values: [JSON.stringify(rows), waits],
     });
     return replies;
   }
 
-  private async query<R extends object>(text: string, row: object, more: readonly unknown[] = []): Promise<R[]> {
+  private async query<R extends object>(
+    pool: 'extend' | 'release',
+    text: string,
+    row: object,
+    more: readonly unknown[] = [],
+  ): Promise<R[]> {
     try {
-      return (await this.sidePool.query<R>(text, [JSON.stringify(row), ...more])).rows;
+      return (await this.pools[pool].query<R>(text, [JSON.stringify(row), ...more])).rows;
     } catch (error) {
       throw new QuotaUnavailableError('Postgres did not answer', { cause: error, mayHold: true });
     }

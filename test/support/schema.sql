@@ -762,7 +762,7 @@ declare
   v_ended int;
 begin
   perform pg_advisory_xact_lock_shared(quota_fence());
-  perform quota_lock_tenants(array[(p_row ->> 'tenant_id')::uuid]);
+  perform quota_lock_tenants(array[(p_row ->> 'tenant_id')::uuid], true);
   with voided as (
     update billing_transaction b set status = 'VOIDED', reason_code = 'HOLD_RELEASED', end_reason = 'failed',
            ended_at = clock_timestamp()
@@ -907,7 +907,7 @@ begin
     return query select 'FENCED', null::int, null::bigint, null::bigint, null::bigint;
     return;
   end if;
-  perform quota_lock_tenants(v_tenants);
+  perform quota_lock_tenants(v_tenants, true);
   select * into v_row from billing_transaction b
     where b.id = (p_row ->> 'id')::uuid and b.tenant_id = v_tenants[1] and b.status = 'PENDING' for update;
   if not found then
@@ -954,24 +954,36 @@ CREATE OR REPLACE FUNCTION public.quota_frozen(p_counted jsonb)
  LANGUAGE sql
  IMMUTABLE
 RETURN (SELECT jsonb_agg((e.c - 4) ORDER BY e.n) AS jsonb_agg FROM jsonb_array_elements(quota_frozen.p_counted) WITH ORDINALITY e(c, n));
-CREATE OR REPLACE FUNCTION public.quota_lock_tenants(p_tenants uuid[])
- RETURNS void
+CREATE OR REPLACE FUNCTION public.quota_lock_tenants(p_tenants uuid[], p_waits boolean)
+ RETURNS uuid[]
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
 AS $function$
+declare
+  v_locked uuid[];
 begin
   insert into ledger_account (id, tenant_id, name, posted_nano_usd)
   select gen_random_uuid(), t, n, 0 from unnest(p_tenants) t cross join (values ('wallet'), ('overrun')) as v (n)
   where not exists (select from ledger_account a where a.tenant_id = t and a.name = n)
   order by t, n
   on conflict do nothing;
-  perform 1 from ledger_account a
-    where a.tenant_id = any (p_tenants) and a.name in ('wallet', 'promo', 'overrun') order by a.id for update;
+  if p_waits then
+    perform 1 from ledger_account a
+      where a.tenant_id = any (p_tenants) and a.name in ('wallet', 'promo', 'overrun') order by a.id for update;
+    return p_tenants;
+  end if;
+  v_locked := array(
+    select a.id from ledger_account a
+      where a.tenant_id = any (p_tenants) and a.name in ('wallet', 'promo', 'overrun') order by a.id for update skip locked);
+  return array(
+    select a.tenant_id from ledger_account a
+      where a.tenant_id = any (p_tenants) and a.name in ('wallet', 'promo', 'overrun')
+      group by a.tenant_id having bool_and(a.id = any (v_locked)) order by a.tenant_id);
 end $function$
-  comment 'Locks the accounts by id, made on first use. Whoever makes some holds no account''s lock yet, so nobody waits in a circle.';
+  comment 'Locks the accounts by id, made on first use, and answers whose it has. p_waits: it waits for all; else it takes what is free, waits for none, and so stands in no circle. Whoever makes some holds no account''s lock yet.';
 CREATE OR REPLACE FUNCTION public.quota_open_rows(p_tenants uuid[])
  RETURNS TABLE(tenant_id uuid, hold_nano_usd bigint, funding text, scopes jsonb)
  LANGUAGE sql
@@ -992,7 +1004,7 @@ CREATE OR REPLACE FUNCTION public.quota_period(p_counted jsonb, p_counter text, 
  IMMUTABLE
 RETURN COALESCE((SELECT ((c.value ->> 2))::bigint AS int8 FROM jsonb_array_elements(quota_period.p_counted) c(value) WHERE ((c.value ->> 0) = quota_period.p_counter)), ((p_bounds ->> CASE WHEN (p_now >= ((p_bounds ->> 1))::bigint) THEN 1 ELSE 0 END))::bigint)
   comment 'Start of a hold''s day or month: as its request quota counted it, else by the calendar.';
-CREATE OR REPLACE FUNCTION public.quota_reserve(p_rows json)
+CREATE OR REPLACE FUNCTION public.quota_reserve(p_rows json, p_waits boolean)
  RETURNS TABLE(id uuid, status text, now_ms bigint, hold_nano_usd bigint, balance_before_nano_usd bigint, funding text, counted jsonb, place integer, check_limit bigint, used bigint, resets_ms bigint)
  LANGUAGE plpgsql
  SET enable_seqscan TO 'off'
@@ -1005,14 +1017,14 @@ declare
   v_rows charge_row[] := array(select r from json_populate_recordset(null::charge_row, p_rows) r);
   v_requests jsonb := p_rows::jsonb;
   v_processes uuid[] := array(select distinct (unnest(v_rows)).process_id order by 1);
-  v_tenants uuid[] := array(select distinct (unnest(v_rows)).tenant_id order by 1);
+  v_tenants uuid[];
   v_epoch bigint;
   v_living uuid[];
   v_standing uuid[];
   v_slot_of jsonb;
   v_state quota_use[] := '{}';
-  v_spendable bigint[] := array_fill(0::bigint, array[cardinality(v_tenants)]);
-  v_open bigint[] := v_spendable;
+  v_spendable bigint[];
+  v_open bigint[];
   v_found record;
   v_request jsonb;
   r charge_row;
@@ -1027,7 +1039,9 @@ begin
   perform pg_advisory_xact_lock_shared(process_fence(p)) from unnest(v_processes) p;
   select a.epoch, array(select p.id from gateway_process p where p.id = any (v_processes) and p.status = 'alive')
     into v_epoch, v_living from quota_authority a where a.mode = 'postgres';
-  perform quota_lock_tenants(v_tenants);
+  v_tenants := quota_lock_tenants(array(select distinct (unnest(v_rows)).tenant_id), p_waits);
+  v_spendable := array_fill(0::bigint, array[cardinality(v_tenants)]);
+  v_open := v_spendable;
   perform quota_seed_requests(v_requests);
   v_standing := array(select b.id from billing_transaction b where b.id in (select (unnest(v_rows)).id));
 
@@ -1063,6 +1077,11 @@ begin
     id := r.id; now_ms := floor(extract(epoch from clock_timestamp()) * 1000)::bigint + (v_request ->> 'offset_ms')::bigint;
     hold_nano_usd := r.hold_nano_usd; balance_before_nano_usd := null; funding := null; counted := null; place := null;
     check_limit := null; used := null; resets_ms := null;
+    if t is null then
+      status := 'LOCKED';
+      return next;
+      continue;
+    end if;
     if r.id = any (v_standing) then
       -- A resend, also of another epoch: a row that is open holds, whoever counts it now.
       select case b.status when 'PENDING' then 'ADMITTED' else 'ENDED' end, b.hold_nano_usd - b.extended_nano_usd,
@@ -1114,7 +1133,7 @@ begin
     coalesce(a.input_tokens_estimate, 0)
   from unnest(v_admitted) a;
 end $function$
-  comment 'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; no rolling ones), days and months (start, next start, next end), offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, FENCED (another epoch, or Postgres does not decide), DEAD (its process) or ENDED (its charge).';
+  comment 'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; no rolling ones), days and months (start, next start, next end), offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, FENCED (another epoch, or Postgres does not decide), DEAD (its process), ENDED (its charge) or, unless p_waits, LOCKED (somebody has the tenant''s accounts; nothing is known of the row).';
 CREATE OR REPLACE FUNCTION public.quota_seed_requests(p_requests jsonb)
  RETURNS void
  LANGUAGE plpgsql

@@ -3,21 +3,26 @@ import { LedgerAwayError } from '../../platform/circuit/ledger-circuit';
 import { BatchLane } from '../../platform/database/batch-lane';
 import { isContention, isRefusedData } from '../../platform/database/sql-state';
 import { QuotaUnavailableError } from '../quota-store.port';
-import type { ReserveReply, ReserveRow } from './reserve-row';
+import { LockedTenants } from './locked-tenants';
+import type { LockedReply, ReserveReply, ReserveRow } from './reserve-row';
 
 export interface ReserveLaneOptions {
-  /** One statement, one transaction, answers every row; safe to repeat. `isAside`: it may meet a lock that is known to be held. */
-  readonly send: (rows: readonly ReserveRow[], isAside: boolean) => Promise<readonly ReserveReply[]>;
+  /**
+   * One statement, one transaction, answers every row; safe to repeat. Where it `waits`, for the locks of the one tenant
+   * it is for, none is LOCKED.
+   */
+  readonly send: (rows: readonly ReserveRow[], waits: boolean) => Promise<readonly (ReserveReply | LockedReply)[]>;
   /** How long a caller waits for its answer. */
   readonly patienceMs: number;
 }
 
 interface Item {
   readonly row: ReserveRow;
+  readonly tenantId: string;
   readonly resolve: (reply: ReserveReply) => void;
   readonly reject: (error: unknown) => void;
-  /** It left at least once: the row may stand although no answer came. */
-  wasSent: boolean;
+  /** It left at least once and no answer said that nothing came of it. */
+  mayStand: boolean;
   /** It waits for a lock, which says nothing of Postgres. */
   isAside: boolean;
   /** Its caller has its answer, or has gone. */
@@ -28,39 +33,49 @@ interface Item {
 const WINDOW_MS = 1;
 const MAX_BATCH = 100;
 const MAX_QUEUED = 2_000;
+/** Callers of locked tenants leave room for the others. */
+const MAX_ASIDE = 1_000;
 const RETRY_MS = 25;
 
 /**
- * Group commit of reservations, each as long as its caller waits and no longer. What Postgres refuses is split off, a
- * tenant whose rows somebody has locked goes on in a lane of its own:
+ * Group commit of reservations, each as long as its caller waits and no longer. A batch waits for nobody's locks: those
+ * whose tenants are locked leave it (locked-tenants.ts), the others are served in the same statement. What Postgres
+ * refuses is split off.
  *
- *   main lane ── a row is locked ──► one side lane for each tenant of that batch ── nobody waits in it ──► main lane again
- *
- * An answer that comes when its caller has gone is dropped: the caller was told that the hold may stand, and releases it.
+ * At most one statement at a time has rows of a tenant. An answer that comes when its caller has gone is dropped: the
+ * caller was told that the hold may stand, and releases it.
  */
 export class ReserveLane {
   private readonly main: BatchLane<Item>;
-  private readonly sides = new Map<string, Item[]>();
+  private readonly aside: LockedTenants<Item>;
   private waiting = 0;
 
   constructor(private readonly options: ReserveLaneOptions) {
     this.main = new BatchLane<Item>({
       windowMs: WINDOW_MS,
       maxBatch: MAX_BATCH,
-      write: (batch) => this.ask(batch, false),
+      write: (batch) => this.askMain(batch),
+    });
+    this.aside = new LockedTenants<Item>({
+      maxBatch: MAX_BATCH,
+      ask: (items, waits) => this.ask(items, waits),
+      free: (items) => {
+        this.pushAll(items);
+      },
     });
   }
 
   /** Rejects with QuotaUnavailableError where there is no room, or no answer in time. */
   reserve(row: ReserveRow): Promise<ReserveReply> {
-    if (this.waiting >= MAX_QUEUED) {
+    const isAside = this.aside.has(row.tenant_id);
+    if (this.waiting >= MAX_QUEUED || (isAside && this.aside.size >= MAX_ASIDE)) {
       return Promise.reject(new QuotaUnavailableError('too many reservations wait for Postgres'));
     }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         end();
         const cause = item.isAside ? undefined : new LedgerAwayError('Postgres did not answer');
-        const mayHold = item.wasSent && !row.is_dry;
+        const mayHold = item.mayStand && !row.is_dry;
         reject(new QuotaUnavailableError('the reservation was not answered in time', { mayHold, cause }));
       }, this.options.patienceMs);
       const end = (): void => {
@@ -70,8 +85,9 @@ export class ReserveLane {
       };
       const item: Item = {
         row,
-        wasSent: false,
-        isAside: false,
+        tenantId: row.tenant_id,
+        mayStand: false,
+        isAside,
         isOver: false,
         resolve: (reply) => {
           end();
@@ -83,73 +99,93 @@ export class ReserveLane {
         },
       };
       this.waiting += 1;
-      const side = this.sides.get(row.tenant_id);
-      item.isAside = side !== undefined;
-      if (side) side.push(item);
+      if (isAside) this.aside.add(item);
       else this.main.push(item);
     });
   }
 
-  /** Settles every item, or hands it to a side lane. */
-  private async ask(batch: readonly Item[], isAside: boolean): Promise<void> {
+  private async askMain(batch: readonly Item[]): Promise<void> {
+    const locked = await this.ask(batch, false);
+    for (const [tenantId, ofTenant] of Map.groupBy(locked, (item) => item.tenantId)) {
+      const items = [...ofTenant, ...this.main.take((item) => item.tenantId === tenantId)];
+      for (const item of items) item.isAside = true;
+      this.aside.put(tenantId, items);
+    }
+  }
+
+  /** Nobody has their tenant locked any more, as far as is known. */
+  private pushAll(items: readonly Item[]): void {
+    for (const item of items) {
+      if (item.isOver) continue;
+      item.isAside = false;
+      this.main.push(item);
+    }
+  }
+
+  /** Settles the items, but for those that wait for a lock: these it answers. */
+  private async ask(items: readonly Item[], waits: boolean): Promise<readonly Item[]> {
     for (;;) {
-      const items = batch.filter((item) => !item.isOver);
-      if (items.length === 0) return;
+      const asked = items.filter((item) => !item.isOver);
+      if (asked.length === 0) return [];
+      const unsure = new Set(asked.filter((item) => item.mayStand));
       try {
-        await this.send(items, isAside);
-        return;
+        return await this.send(asked, waits, unsure);
       } catch (error) {
         if (isRefusedData(error)) {
-          await this.split(items, isAside, error);
-          return;
+          settleDoubt(asked, unsure);
+          return await this.split(asked, waits, error);
         }
-        if (isContention(error) && !isAside) {
-          this.putAside(items);
-          return;
+        if (isContention(error)) {
+          settleDoubt(asked, unsure);
+          return await this.askEachTenant(asked, waits);
         }
       }
       await pause(RETRY_MS);
     }
   }
 
-  private async send(items: readonly Item[], isAside: boolean): Promise<void> {
-    for (const item of items) item.wasSent = true;
+  private async send(asked: readonly Item[], waits: boolean, unsure: ReadonlySet<Item>): Promise<readonly Item[]> {
+    for (const item of asked) item.mayStand = true;
     const replies = await this.options.send(
-      items.map(({ row }) => row),
-      isAside,
+      asked.map(({ row }) => row),
+      waits,
     );
     const replyOf = new Map(replies.map((reply) => [reply.id, reply]));
-    for (const item of items) {
-      if (item.isOver) continue;
+    const locked: Item[] = [];
+    for (const item of asked) {
       const reply = replyOf.get(item.row.id);
-      if (reply) item.resolve(reply);
+      if (reply?.status === 'LOCKED') locked.push(item);
+      else if (item.isOver) continue;
+      else if (reply) item.resolve(reply);
       else item.reject(new Error(`quota_reserve did not answer for hold ${item.row.id}`));
     }
+    settleDoubt(locked, unsure);
+    return locked;
   }
 
   /** Nothing of the batch stands: each is asked alone, so that only the bad one is refused. */
-  private async split(items: readonly Item[], isAside: boolean, error: unknown): Promise<void> {
+  private async split(items: readonly Item[], waits: boolean, error: unknown): Promise<readonly Item[]> {
     const [first] = items;
     if (items.length === 1) {
       if (first?.isOver === false) first.reject(error);
-      return;
+      return [];
     }
-    for (const item of items) await this.ask([item], isAside);
+    const locked: Item[] = [];
+    for (const item of items) locked.push(...(await this.ask([item], waits)));
+    return locked;
   }
 
-  private putAside(items: readonly Item[]): void {
-    for (const item of items) item.isAside = true;
-    for (const [tenantId, ofTenant] of Map.groupBy(items, ({ row }) => row.tenant_id)) {
-      const queued = this.main.take(({ row }) => row.tenant_id === tenantId);
-      const standing = this.sides.get(tenantId);
-      if (standing) standing.unshift(...ofTenant, ...queued);
-      else void this.askAside(tenantId, [...ofTenant, ...queued]);
-    }
+  /** Nothing of the batch stands, because of a lock that no row is passed by for: whose it is shows where each is alone. */
+  private async askEachTenant(items: readonly Item[], waits: boolean): Promise<readonly Item[]> {
+    const tenants = Map.groupBy(items, (item) => item.tenantId);
+    if (tenants.size === 1) return items;
+    const locked: Item[] = [];
+    for (const ofTenant of tenants.values()) locked.push(...(await this.ask(ofTenant, waits)));
+    return locked;
   }
+}
 
-  private async askAside(tenantId: string, queue: Item[]): Promise<void> {
-    this.sides.set(tenantId, queue);
-    while (queue.length > 0) await this.ask(queue.splice(0, MAX_BATCH), true);
-    this.sides.delete(tenantId);
-  }
+/** What was sent last has not been done: only what was unsure before still is. */
+function settleDoubt(items: readonly Item[], unsure: ReadonlySet<Item>): void {
+  for (const item of items) item.mayStand = unsure.has(item);
 }

@@ -37,6 +37,12 @@ export interface ReserveReply {
   readonly resets_ms: string | null;
 }
 
+/** The tenant's accounts were not to be had: nothing was done, and nothing is known. */
+export interface LockedReply {
+  readonly id: string;
+  readonly status: 'LOCKED';
+}
+
 /** A row that stood already has no use: that of its admission is history. */
 export type CountedWindow = readonly [
   counter: string,
