@@ -165,11 +165,13 @@ describe('a refused call', () => {
   });
 
   it('tells until when a key may spend no more, from its first use', async () => {
-    const key = await keyWith({}, { limit_5h_usd: '0.00015' });
+    const key = await keyWith({}, { limit_5h_usd: '0.0003' });
     const before = Date.now();
-    expect((await plainCall(stack.gateway, key, { body: CHAT })).status).toBe(200);
+    const spends = { ...CHAT, x_simulate: { completionTokens: 50 } };
+    expect((await plainCall(stack.gateway, key, { body: spends })).status).toBe(200);
     const after = Date.now();
-    const refused = await plainCall(stack.gateway, key, { body: { ...CHAT, max_completion_tokens: 70 } });
+    // Alone it would fit.
+    const refused = await plainCall(stack.gateway, key, { body: { ...CHAT, max_completion_tokens: 95 } });
     expect([refused.status, errorOf(refused).code]).toEqual([429, 'API_KEY_RATE_LIMIT_5H_EXCEEDED']);
     const firstUseMs = Date.parse(String(errorOf(refused).window_resets_at)) - 5 * 3_600_000;
     expect(firstUseMs).toBeGreaterThanOrEqual(before - 1_000);
