@@ -151,6 +151,9 @@ local function count_window(i, kind, counter, measure, limit)
   local need = needs[measure]
   local start, finish, used = string.match(state[field_of[i]], '^(%d+):(%d+):(-?%d+)$')
   start, finish, used = tonumber(start), tonumber(finish), tonumber(used)
+  if not start then
+    return 'DAMAGED'
+  end
   local first, last = 0, 0
   if kind == 'c' or kind == 'a' then
     first, last = calendar(i, start, finish)
@@ -197,8 +200,11 @@ for i = FIRST_SCOPE, #ARGV, PER_SCOPE do
     if open + 1 > limit then
       refusal = refusal or { 'REFUSED', text((i - FIRST_SCOPE) / PER_SCOPE + 1), ARGV[i + 3], text(open), '' }
     end
-  elseif count_window(i, kind, counter, measure, limit) == 'CLOCK' then
-    return { 'CLOCK', text(now) }
+  else
+    local trouble = count_window(i, kind, counter, measure, limit)
+    if trouble then
+      return { trouble, text(now) }
+    end
   end
 end
 

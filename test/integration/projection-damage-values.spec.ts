@@ -1,5 +1,6 @@
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { CLOCK, type Clock } from '../../src/kernel/clock';
+import { newId } from '../../src/kernel/ids';
 import { nanoUsd } from '../../src/kernel/money';
 import { EpochAuthority } from '../../src/quota/epoch-authority';
 import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
@@ -129,6 +130,17 @@ describe('a projection in Redis with values that no script can work on', () => {
       expect(await drained()).toBe(true);
       expect(await reserve(money, limits, 600n)).toMatchObject({ admitted: true });
     });
+  });
+
+  it('does not forgive a key what it has spent where its counter is no window', async () => {
+    const key = { apiKeyId: newId(), budget: nanoUsd(100n), usd5h: null, usd1d: null, usd7d: null };
+    const keyed = await createTenant(money, nanoUsd(1_000n), { key });
+    const spent = await openCharge(money, keyed, 60n);
+    await spent.settle(outputOf(60));
+    expect(await drained()).toBe(true);
+    await money.redis.client.hset(quotaKey(keyed.tenantId), `c:key:${key.apiKeyId}:budget`, 'x');
+    expect(await reserve(money, keyed, 41n)).toMatchObject({ refusal: { code: 'QUOTA_BUDGET_EXCEEDED' } });
+    expect(await reserve(money, keyed, 40n)).toMatchObject({ admitted: true });
   });
 
   it('costs no epoch where it is one of an older epoch: nobody relies on it', async () => {
