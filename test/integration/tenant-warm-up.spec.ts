@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis';
 import { Client, type Pool, type PoolClient } from 'pg';
+import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { CLOCK, type Clock } from '../../src/kernel/clock';
 import { newId } from '../../src/kernel/ids';
 import { nanoUsd } from '../../src/kernel/money';
@@ -15,9 +16,11 @@ import {
   holdRequest,
   type MoneyProcess,
   openCharge,
+  outputOf,
   reserve,
   startMoneyProcess,
 } from '../support/money-harness';
+import { usedIn } from '../support/projection';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis, type TestRedis } from '../support/test-redis';
 
@@ -136,7 +139,6 @@ describe('loading a tenant into Redis', () => {
       far,
       posted.toString(),
       '1',
-      '0',
     );
     expect(reply).toEqual(['INSTALLED']);
   }
@@ -181,6 +183,68 @@ describe('loading a tenant into Redis', () => {
     await installLate(limits, 5_000n);
     expect(await reserve(money, limits, 1_001n)).toMatchObject({ refusal: { code: 'QUOTA_BALANCE_EXCEEDED' } });
     expect(await currentEpoch()).toBe(before + 1n);
+  });
+
+  /** A registry over which somebody's late install arrives between two parts of an install. */
+  function overtakenBetweenParts(limits: CallerLimits): ScriptRegistry {
+    const scripts = money.module.get(ScriptRegistry);
+    const overtaken = Object.create(scripts) as ScriptRegistry;
+    overtaken.bind = (name) => {
+      const script = scripts.bind(name);
+      if (name !== 'quota_lay') return script;
+      return async (...args) => {
+        await installLate(limits, 5_000n);
+        return script(...args);
+      };
+    };
+    return overtaken;
+  }
+
+  it('an install that is overtaken between two of its parts lays no more of them, and is laid anew', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n));
+    const open = await openCharge(money, limits, 600n);
+    expect(await open.durable()).toBeUndefined();
+    await epochs.raiseBeyond(epochs.current, 'a test');
+    const before = await currentEpoch();
+    await expect(
+      warmUpOver(money.pool, overtakenBetweenParts(limits)).install(limits, before, performance.now()),
+    ).rejects.toThrow(QuotaUnavailableError);
+    expect(await redisOperator.exists(holdsKey(limits.tenantId))).toBe(0);
+    expect(await reserve(money, limits, 401n)).toMatchObject({ refusal: { code: 'QUOTA_BALANCE_EXCEEDED' } });
+    expect(await reserve(money, limits, 400n)).toMatchObject({ admitted: true });
+    expect(await currentEpoch()).toBe(before);
+  });
+
+  it('what an earlier projection was told too late ends nothing in the one that is being laid', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n), { dailyQuota: 10 });
+    const [ended, open] = [await openCharge(money, limits, 100n), await openCharge(money, limits, 300n)];
+    for (const charge of [ended, open]) expect(await charge.durable()).toBeUndefined();
+    const told = money.store.settle.bind(money.store);
+    await ended.settle(outputOf(40));
+    await money.module.get(ProjectionQueue).drain(2_000);
+    await epochs.raiseBeyond(epochs.current, 'a test');
+    const scripts = money.module.get(ScriptRegistry);
+    const bind = scripts.bind.bind(scripts);
+    const parts: string[] = [];
+    jest.spyOn(scripts, 'bind').mockImplementation((name) => {
+      const script = bind(name);
+      if (name !== 'quota_install' && name !== 'quota_lay') return script;
+      return async (...args) => {
+        const reply = await script(...args);
+        parts.push(name);
+        await told(limits.tenantId, [{ holdId: ended.held.holdId, amount: nanoUsd(40n), tokens: 40 }], {
+          posted: nanoUsd(960n),
+          version: 2n,
+        });
+        return reply;
+      };
+    });
+    const outcome = await reserve(money, limits, 1n);
+    jest.restoreAllMocks();
+    expect(outcome).toMatchObject({ admitted: true });
+    expect(parts).toEqual(['quota_install', 'quota_lay']);
+    const fields = await redisOperator.hmget(quotaKey(limits.tenantId), 'posted', 'held', 'open');
+    expect([...fields, await usedIn(redisOperator, limits.tenantId, 'day')]).toEqual(['960', '301', '2', '3']);
   });
 
   it('eight processes with 500 calls each on a cold tenant load it once a process, install it once and admit exactly what is paid for', async () => {

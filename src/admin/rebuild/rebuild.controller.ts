@@ -25,7 +25,9 @@ export class RebuildController {
   @HttpCode(200)
   @ApiOperation({
     summary: 'Rebuild one tenant in Redis from the ledger',
-    description: 'Corrects balance, holds and counters in place while calls go on; says what was wrong.',
+    description:
+      'Corrects balance, holds and counters while calls go on; says what was wrong. Where parts of them are gone, all ' +
+      'tenants are rebuilt.',
   })
   @ApiOkResponse({ type: TenantRebuildDto })
   @ApiResponse({ status: 503, description: 'Redis or Postgres is away.' })

@@ -16,10 +16,12 @@ export class TenantRebuildDto {
   tenant_id!: string;
 
   @ApiProperty({
-    enum: ['rebuilt', 'not_projected'],
-    description: 'not_projected: Redis has nothing of it that counts; it is loaded from the ledger when it is used.',
+    enum: ['rebuilt', 'discarded', 'not_projected'],
+    description:
+      'not_projected: Redis has nothing of it that counts; it is loaded from the ledger when it is used. discarded: what ' +
+      'Redis has was damaged, and nothing there is trusted any more: every tenant is loaded anew when it is used.',
   })
-  state!: 'rebuilt' | 'not_projected';
+  state!: 'rebuilt' | 'discarded' | 'not_projected';
 
   @ApiProperty({ type: ProjectedBalanceDto, nullable: true })
   before!: ProjectedBalanceDto | null;

@@ -30,7 +30,7 @@ export class RebuildService {
       entity: 'tenant',
       entityId: tenantId,
       before: shown.before ?? undefined,
-      after: shown.after ?? undefined,
+      after: shown.after ?? { state: shown.state },
     });
     return shown;
   }

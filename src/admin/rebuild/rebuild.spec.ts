@@ -37,6 +37,22 @@ describe('a rebuild by an administrator', () => {
     expect(log).toMatchObject({ data: [{ action: 'tenant.rebuild', before: { posted_usd: '0.000000007' } }, {}, {}] });
   });
 
+  it('of a tenant of which a part is gone from Redis trusts nothing there any more', async () => {
+    const id = await plane.newTenant({ initial_balance_usd: '1' });
+    await reserve(id, 10n);
+    const [{ epoch } = { epoch: '' }] = await plane.query<{ epoch: string }>('select epoch from quota_authority');
+    await plane.app.get(RedisConnection).client.hdel(quotaKey(id), 'held');
+    expect(await plane.expectAdmin(200, 'POST', `rebuild/${id}`, {})).toMatchObject({
+      state: 'discarded',
+      before: null,
+      after: null,
+    });
+    expect(await plane.query('select epoch from quota_authority')).toEqual([{ epoch: String(BigInt(epoch) + 1n) }]);
+    expect(await plane.expectAdmin(200, 'GET', `audit-log?entity=tenant&entity_id=${id}`)).toMatchObject({
+      data: [{ action: 'tenant.rebuild', after: { state: 'discarded' } }, {}, {}],
+    });
+  });
+
   it('has nothing to correct where the tenant is not in Redis, and knows which tenants there are', async () => {
     const id = await plane.newTenant();
     expect(await plane.expectAdmin(200, 'POST', `rebuild/${id}`, {})).toMatchObject({ state: 'not_projected' });

@@ -2,19 +2,16 @@ import type { Pool } from 'pg';
 import { calendarWindow } from '../../kernel/windows';
 import { countRequests } from '../counted-requests';
 import type { CallerLimits } from '../scopes/caller-limits';
-import { formatCounter } from './tenant-ledger';
-
-interface CounterRow {
-  readonly counter: string;
-  readonly window_start_ms: string;
-  readonly window_end_ms: string;
-  readonly used: string;
-}
+import { readCommitted } from './tenant-ledger';
 
 /**
- * Opens counters that no projection has met: what Postgres has of each, or what it begins with there from now on. A
+ * Opens counters that a projection has not met: what Postgres has of each, or what it begins with there from now on. A
  * limit counts from when it is first set; the tenant's request quotas count their whole current window. Safe to repeat,
  * and for two at once: the first row stands.
+ *
+ * What committed charges came to is all there is of such a counter. A charge that was open when the projection was laid
+ * names its counters, so they were laid with it; one that was reserved in it since has met them there; of an older epoch
+ * none comes any more. So it is the same whenever it is read after that, until the projection has met the counter.
  *
  * @returns start:end:used by name
  */
@@ -24,7 +21,7 @@ export async function openCounters(
   names: readonly string[],
   nowMs: number,
 ): Promise<ReadonlyMap<string, string>> {
-  const known = await readCounters(pool, limits.tenantId, names);
+  const known = await readCommitted(pool, limits.tenantId, names);
   const missing = names.filter((name) => !known.has(name));
   if (missing.length === 0) return known;
   const seeds = await requestSeeds(pool, limits, missing, nowMs);
@@ -40,25 +37,7 @@ export async function openCounters(
       rows.map(({ used }) => used.toString()),
     ],
   );
-  return readCounters(pool, limits.tenantId, names);
-}
-
-async function readCounters(pool: Pool, tenantId: string, names: readonly string[]): Promise<Map<string, string>> {
-  const { rows } = await pool.query<CounterRow>(
-    `select counter, window_start_ms, window_end_ms, used from quota_counter
-      where tenant_id = $1 and counter = any ($2)`,
-    [tenantId, names],
-  );
-  return new Map(
-    rows.map((row) => [
-      row.counter,
-      formatCounter({
-        startMs: Number(row.window_start_ms),
-        endMs: Number(row.window_end_ms),
-        used: BigInt(row.used),
-      }),
-    ]),
-  );
+  return readCommitted(pool, limits.tenantId, names);
 }
 
 type Seed = Readonly<{ startMs: number; endMs: number; used: bigint }>;

@@ -7,20 +7,16 @@ import { formatHoldEntry } from '../hold-entry';
 import { OLDEST_OPEN_ID } from '../oldest-open-id';
 import { tenantBalance, type TenantBalanceRow } from '../tenant-balance';
 
-/** Windows that ended longer ago are not loaded: they count nothing more, by any clock that is trusted. */
-const ENDED_SLACK_MS = 15 * 60_000;
-
 export interface OpenHold {
   readonly id: string;
   /** As Redis keeps it, see hold-entry.ts. */
   readonly entry: string;
 }
 
-/** What the ledger knows of a tenant's projection. */
-export interface LedgerSide {
-  readonly holds: readonly OpenHold[];
-  /** start:end:used by name, committed and open charges together. */
-  readonly counters: ReadonlyMap<string, string>;
+/** The open charges of a tenant, and every counter that they name. */
+export interface OpenHolds {
+  readonly open: readonly OpenHold[];
+  readonly counters: readonly string[];
 }
 
 interface OpenRow {
@@ -33,10 +29,11 @@ interface OpenRow {
   readonly scopes: readonly FrozenScope[] | null;
 }
 
-interface CounterWindow {
-  startMs: number;
-  endMs: number;
-  used: bigint;
+interface CounterRow {
+  readonly counter: string;
+  readonly window_start_ms: string;
+  readonly window_end_ms: string;
+  readonly used: string;
 }
 
 /** Creates the tenant's accounts on first use, safely under concurrency, and locks the wallet until the transaction ends. */
@@ -54,80 +51,8 @@ export async function lockWallet(client: PoolClient, tenantId: string): Promise<
   return tenantBalance(client, tenantId);
 }
 
-/** Under the wallet's lock no charge ends between the reads. */
-export async function readLedgerSide(
-  database: Pool | PoolClient,
-  tenantId: string,
-  nowMs: number,
-): Promise<LedgerSide> {
-  const rows = await openRows(database, tenantId);
-  const counters = await committedWindows(database, tenantId, nowMs, countersOf(rows));
-  for (const { hold_nano_usd, scopes } of rows) {
-    for (const scope of scopes ?? []) count(counters, scope, BigInt(hold_nano_usd));
-  }
-  return { holds: rows.map(openHoldOf), counters: formatAll(counters) };
-}
-
-/** The open holds alone, and every counter that they name. */
-export async function readOpenHolds(
-  database: Pool | PoolClient,
-  tenantId: string,
-): Promise<{ readonly open: readonly OpenHold[]; readonly counters: readonly string[] }> {
-  const rows = await openRows(database, tenantId);
-  return { open: rows.map(openHoldOf), counters: countersOf(rows) };
-}
-
-/** start:end:used of the committed charges alone: of every counter whose window has not ended, and of those named. */
-export async function readCommitted(
-  database: Pool | PoolClient,
-  tenantId: string,
-  nowMs: number,
-  names: readonly string[],
-): Promise<ReadonlyMap<string, string>> {
-  return formatAll(await committedWindows(database, tenantId, nowMs, names));
-}
-
-async function committedWindows(
-  database: Pool | PoolClient,
-  tenantId: string,
-  nowMs: number,
-  names: readonly string[],
-): Promise<Map<string, CounterWindow>> {
-  const { rows } = await database.query<{ counter: string; start_ms: string; end_ms: string; used: string }>(
-    `select counter, window_start_ms as start_ms, window_end_ms as end_ms, used from quota_counter
-      where tenant_id = $1 and (window_end_ms = 0 or window_end_ms > $2 or counter = any ($3))`,
-    [tenantId, Math.floor(nowMs) - ENDED_SLACK_MS, names],
-  );
-  return new Map(
-    rows.map((row) => [
-      row.counter,
-      { startMs: Number(row.start_ms), endMs: Number(row.end_ms), used: BigInt(row.used) },
-    ]),
-  );
-}
-
-function countersOf(rows: readonly OpenRow[]): readonly string[] {
-  return [...new Set(rows.flatMap(({ scopes }) => (scopes ?? []).map(([counter]) => counter)))];
-}
-
-function formatAll(windows: ReadonlyMap<string, CounterWindow>): ReadonlyMap<string, string> {
-  return new Map([...windows].map(([name, window]) => [name, formatCounter(window)]));
-}
-
-export function formatCounter({ startMs, endMs, used }: Readonly<CounterWindow>): string {
-  return `${startMs}:${endMs}:${used}`;
-}
-
-/** A newer window follows an older one, whichever charge is met first. */
-function count(counters: Map<string, CounterWindow>, frozen: FrozenScope, hold: bigint): void {
-  const [counter, measure, startMs, endMs] = frozen;
-  const part = measure === 'u' ? hold : 1n;
-  const known = counters.get(counter);
-  if (!known || known.startMs < startMs) counters.set(counter, { startMs, endMs, used: part });
-  else if (known.startMs === startMs) known.used += part;
-}
-
-async function openRows(database: Pool | PoolClient, tenantId: string): Promise<readonly OpenRow[]> {
+/** Under the wallet's lock none of them ends. */
+export async function readOpenHolds(database: Pool | PoolClient, tenantId: string): Promise<OpenHolds> {
   const { rows } = await database.query<OpenRow>(
     `select id, hold_nano_usd, funding, process_id, balance_before_nano_usd, scopes,
             (extract(epoch from created_at) * 1000)::bigint as created_ms
@@ -137,7 +62,31 @@ async function openRows(database: Pool | PoolClient, tenantId: string): Promise<
       order by id`,
     [tenantId],
   );
-  return rows;
+  const counters = new Set(rows.flatMap(({ scopes }) => (scopes ?? []).map(([counter]) => counter)));
+  return { open: rows.map(openHoldOf), counters: [...counters] };
+}
+
+/**
+ * start:end:used of the committed charges alone, in the newest window of each counter that is named. One that never
+ * counted is absent.
+ */
+export async function readCommitted(
+  database: Pool | PoolClient,
+  tenantId: string,
+  names: readonly string[],
+): Promise<ReadonlyMap<string, string>> {
+  if (names.length === 0) return new Map();
+  const { rows } = await database.query<CounterRow>(
+    `select counter, window_start_ms, window_end_ms, used from quota_counter
+      where tenant_id = $1 and counter = any ($2)`,
+    [tenantId, names],
+  );
+  return new Map(
+    rows.map(({ counter, window_start_ms, window_end_ms, used }) => [
+      counter,
+      `${window_start_ms}:${window_end_ms}:${used}`,
+    ]),
+  );
 }
 
 function openHoldOf(row: OpenRow): OpenHold {

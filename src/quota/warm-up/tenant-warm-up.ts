@@ -1,20 +1,19 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool, PoolClient } from 'pg';
 import { CLOCK, type Clock } from '../../kernel/clock';
-import { newId } from '../../kernel/ids';
 import { Singleflight } from '../../kernel/singleflight';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { withTransaction } from '../../platform/database/with-transaction';
-import { BEGINS_WITHIN_MS, RedisConnection } from '../../platform/redis/redis-connection';
+import { RedisConnection } from '../../platform/redis/redis-connection';
 import { ScriptRegistry } from '../../platform/redis/script-registry';
 import { EpochAuthority } from '../epoch-authority';
-import { holdsKey, quotaKey } from '../quota-keys';
+import { quotaKey } from '../quota-keys';
 import { QuotaUnavailableError } from '../quota-store.port';
 import type { CallerLimits } from '../scopes/caller-limits';
 import { damageOf } from '../redis/projection-damage';
-import type { TenantBalanceRow } from '../tenant-balance';
 import { openCounters } from './counter-seeds';
-import { lockWallet, readLedgerSide } from './tenant-ledger';
+import { activate, type LaidItem, markOf, TenantInstall, waitingOf } from './tenant-install';
+import { lockWallet, readCommitted, readOpenHolds } from './tenant-ledger';
 
 /** Well above what the work under the wallet's lock may take; a process that stands still must not keep it. */
 const LOCK_ENDS_AFTER_MS = 5_000;
@@ -28,10 +27,12 @@ const LATE_ANSWERS_MS = 2_000;
 type Laid = { readonly state: 'stands' | 'lost' } | { readonly state: 'ready'; readonly installId: string };
 
 /**
- * Rebuilds one tenant's projection from the ledger: posted balance and version, open holds from PENDING rows, counters
- * from what committed charges came to and open ones hold.
+ * Rebuilds one tenant's projection from the ledger: posted balance and version, open holds from PENDING rows, and of the
+ * counters that these name what committed charges came to and open ones hold. The others it meets when they are used
+ * (counter-seeds.ts): a tenant has as many as its keys ever had limits.
  *
- *   begin; lock wallet ─► read ─► lay it in Redis (nobody reserves on it yet) ─► mark (epoch, install id); commit ─► activate
+ *   begin; lock wallet ─► read ─► lay it in Redis, in parts (nobody reserves on it yet) ─► mark (epoch, install id); commit
+ *     ─► activate
  *
  * The transaction holds the wallet row from reading to committing. Settles and voids take that row too, so none commits
  * in between, and one that commits later finds the hash and keeps it right; PENDING rows of this epoch cannot exist before
@@ -43,7 +44,8 @@ type Laid = { readonly state: 'stands' | 'lost' } | { readonly state: 'ready'; r
  *   that install, so nobody ever activates it, however late it arrives; the next one lays its own over it;
  * - after the COMMIT, before activating: the next one finds the very install that the mark names and activates it;
  * - two at once: the second waits for the wallet row, then finds the first's install and activates it too, or finds it
- *   active. An install that arrives late over one that waits for its activation makes that one look lost, see below.
+ *   active. An install that arrives late over one that waits for its activation makes that one look lost, see below;
+ *   where parts are still to come they are refused, and the load fails.
  *
  * So whoever finds the mark of this epoch, but in Redis neither the active projection nor the marked install, knows that
  * it is gone, perhaps with holds that have no row yet: the epoch is raised. That is one raise, whatever the number of
@@ -78,7 +80,7 @@ export class TenantWarmUp {
     return this.flights.run(tenantId, async () => {
       try {
         const laid = await withTransaction(this.pool, (client) => this.lay(client, limits, epoch), { attempts: 2 });
-        if (laid.state === 'ready') await this.activate(tenantId, epoch, laid.installId);
+        if (laid.state === 'ready') await activate(this.scripts, tenantId, epoch, laid.installId);
         if (laid.state === 'lost')
           await this.epochs.raiseBeyond(epoch, `the projection of tenant ${tenantId} was lost`);
         this.remember(loadOf(tenantId, epoch));
@@ -124,66 +126,33 @@ export class TenantWarmUp {
     setTimeout(() => this.loadedMs.delete(load), LATE_ANSWERS_MS).unref();
   }
 
-  private async lay(client: PoolClient, limits: CallerLimits, epoch: bigint): Promise<Laid> {
-    const { tenantId } = limits;
+  private async lay(client: PoolClient, { tenantId }: CallerLimits, epoch: bigint): Promise<Laid> {
     await client.query(
       `set local idle_in_transaction_session_timeout = ${LOCK_ENDS_AFTER_MS}; set local lock_timeout = ${LOCK_WAIT_MS}`,
     );
     const balance = await lockWallet(client, tenantId);
-    const [[standing, waiting], [seconds, micros]] = await Promise.all([
+    const install = new TenantInstall(this.connection, this.scripts, tenantId, epoch, this.clock);
+    const [[standing, waiting]] = await Promise.all([
       this.connection.client.hmget(quotaKey(tenantId), 'epoch', 'installing').catch(nothingReadable),
-      this.connection.client.time(),
+      install.readServerClock(),
     ]);
     // Where it is no number it is no epoch, and is laid over.
     if (standing && /^\d+$/.test(standing) && BigInt(standing) >= epoch) return { state: 'stands' };
-    const { rows } = await client.query<{ epoch: string; install_id: string }>(
-      `select epoch, install_id from tenant_projection where tenant_id = $1`,
-      [tenantId],
-    );
-    const [mark] = rows;
-    if (mark && BigInt(mark.epoch) >= epoch) {
-      const isWaiting = waiting === `${epoch}:${mark.install_id}`;
-      return isWaiting ? { state: 'ready', installId: mark.install_id } : { state: 'lost' };
+    const mark = await markOf(client, tenantId);
+    if (mark && mark.epoch >= epoch) {
+      const isWaiting = waiting === waitingOf(epoch, mark.installId);
+      return isWaiting ? { state: 'ready', installId: mark.installId } : { state: 'lost' };
     }
-    const installId = newId();
-    const redisNowMs = Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
-    await this.send(client, limits, { epoch, installId, balance, redisNowMs });
-    await client.query(
-      `insert into tenant_projection (tenant_id, epoch, install_id) values ($1, $2, $3)
-         on conflict (tenant_id) do update set epoch = $2, install_id = $3, installed_at = now()`,
-      [tenantId, epoch.toString(), installId],
-    );
-    return { state: 'ready', installId };
-  }
-
-  private async send(
-    client: PoolClient,
-    { tenantId }: CallerLimits,
-    install: { epoch: bigint; installId: string; balance: TenantBalanceRow; redisNowMs: number },
-  ): Promise<void> {
-    const { epoch, installId, balance, redisNowMs } = install;
-    const { holds, counters } = await readLedgerSide(client, tenantId, redisNowMs + this.clock.offsetMs);
-    const reply = await this.scripts.bind('quota_install')(
-      2,
-      quotaKey(tenantId),
-      holdsKey(tenantId),
-      epoch.toString(),
-      installId,
-      (redisNowMs + BEGINS_WITHIN_MS).toString(),
-      balance.posted_nano_usd,
-      balance.version,
-      counters.size.toString(),
-      ...[...counters].flat(),
-      ...holds.flatMap(({ id, entry }) => [id, entry]),
-    );
-    const [outcome] = typeof reply === 'number' ? [] : reply;
-    if (outcome !== 'INSTALLED') throw new Error(`quota_install answered ${String(outcome)}`);
-    this.logger.debug(`tenant ${tenantId} is laid in epoch ${epoch} with ${holds.length} open holds`);
-  }
-
-  /** What it does not find, another one has activated, or the next reservation finds lost. */
-  private async activate(tenantId: string, epoch: bigint, installId: string): Promise<void> {
-    await this.scripts.bind('quota_activate')(1, quotaKey(tenantId), epoch.toString(), installId);
+    await install.begin(balance);
+    const { open, counters } = await readOpenHolds(client, tenantId);
+    const committed = await readCommitted(client, tenantId, counters);
+    await install.lay([
+      ...[...committed].map(([name, value]): LaidItem => ({ kind: 'counter', name, value })),
+      ...open.map(({ id, entry }): LaidItem => ({ kind: 'open', name: id, value: entry })),
+    ]);
+    await install.mark(client);
+    this.logger.debug(`tenant ${tenantId} is laid in epoch ${epoch} with ${open.length} open holds`);
+    return { state: 'ready', installId: install.id };
   }
 }
 
