@@ -147,10 +147,11 @@ begin
 end $$;
 comment on function quota_reserve is
   'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a '
-  'charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; no rolling ones), days and months '
-  '(start, next start, next end), offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the '
-  'balance), CLOCK now, FENCED (another epoch, or Postgres does not decide), DEAD (its process), ENDED (its charge) or, '
-  'unless p_waits, LOCKED (somebody has the tenant''s accounts; nothing is known of the row).';
+  'charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; of a rolling one a is what the '
+  'process has counted so far, and the row freezes nothing of it), tokens, days and months (start, next start, next end), '
+  'offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, FENCED (another '
+  'epoch, or Postgres does not decide), DEAD (its process), ENDED (its charge) or, unless p_waits, LOCKED (somebody has the '
+  'tenant''s accounts; nothing is known of the row).';
 
 create function quota_frozen(p_counted jsonb) returns jsonb language sql immutable
 return (select jsonb_agg(c - 4 order by n) from jsonb_array_elements(p_counted) with ordinality as e (c, n));

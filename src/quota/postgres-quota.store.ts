@@ -21,6 +21,7 @@ import {
   type QuotaStore,
   type ReserveOutcome,
 } from './quota-store.port';
+import type { RatesInProcess } from './rates-in-process';
 import type { ScopeSpec } from './scopes/scope';
 import { ScopePlans } from './scopes/scope-plans';
 import { subscriptionRefusal } from './scopes/scope-refusal';
@@ -37,10 +38,18 @@ const STATEMENT_MS = 2_000;
 
 type ExtendReply = RefusedReply & { readonly status: 'EXTENDED' | 'REFUSED' | 'GONE' | 'FENCED' };
 
+/** One reservation, or the question what would become of it. */
+interface Asking {
+  readonly request: HoldRequest;
+  /** Its scopes, with rolling ones where `rates` keeps them. */
+  readonly plan: readonly ScopeSpec[];
+  readonly rates: RatesInProcess | undefined;
+  readonly isDry: boolean;
+}
+
 /**
  * The quota authority while there is no Redis: quota_reserve decides from the ledger and writes the PENDING row in the
- * same transaction, so that a hold is durable when it is answered and its ending has nobody to be told to. Rolling limits
- * (RPM, TPM) are none of its business: see RatesInProcess.
+ * same transaction, so that a hold is durable when it is answered and its ending has nobody to be told to.
  */
 @Injectable()
 export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
@@ -70,12 +79,13 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
     });
   }
 
-  reserve(request: HoldRequest): Promise<ReserveOutcome> {
-    return this.ask(request, false);
+  /** @param rates who keeps rolling scopes (RPM, TPM); without, they limit nothing */
+  reserve(request: HoldRequest, rates?: RatesInProcess): Promise<ReserveOutcome> {
+    return this.ask(this.asking(request, rates, false));
   }
 
-  quote(request: HoldRequest): Promise<ReserveOutcome> {
-    return this.ask(request, true);
+  quote(request: HoldRequest, rates?: RatesInProcess): Promise<ReserveOutcome> {
+    return this.ask(this.asking(request, rates, true));
   }
 
   async extend(extension: HoldExtension): Promise<ExtendOutcome> {
@@ -128,22 +138,17 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
     await Promise.all(Object.values(this.pools).map((pool) => pool.end()));
   }
 
-  private async ask(request: HoldRequest, isDry: boolean): Promise<ReserveOutcome> {
+  private async ask(asking: Asking): Promise<ReserveOutcome> {
+    const { request } = asking;
     let nowMs = this.clock.nowMs();
     const invalid = subscriptionRefusal(request.limits, nowMs);
     if (invalid) return { admitted: false, refusal: invalid };
-    const plan = this.planOf(request);
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
-      const epoch = this.epoch();
-      const attempt = { epoch, processId: this.process.id, nowMs, offsetMs: this.clock.offsetMs, isDry };
-      const reply = await this.answer(reserveRow(request, plan, this.plans, attempt));
-      switch (reply.status) {
-        case 'ADMITTED':
-          return { admitted: true, hold: admittedHold(request, epoch, reply, this.plans.windows) };
-        case 'REFUSED':
-          return { admitted: false, refusal: refusalOf(request.amount, plan, reply) };
+      const answer = await this.answer(asking, this.epoch(), nowMs);
+      if (!('status' in answer)) return answer;
+      switch (answer.status) {
         case 'CLOCK':
-          nowMs = Number(reply.now_ms);
+          nowMs = Number(answer.now_ms);
           break;
         case 'FENCED':
           await this.refresh();
@@ -152,17 +157,54 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
           throw new QuotaUnavailableError('this process was declared dead');
         case 'ENDED':
           throw new QuotaUnavailableError('the hold has ended already');
+        case 'ADMITTED':
+        case 'REFUSED':
+          throw new Error(`${answer.status} is an outcome`);
       }
     }
     throw new QuotaUnavailableError('the reservation met no settled epoch');
   }
 
-  /** At once where Postgres keeps not answering. */
-  private async answer(row: ReserveRow): Promise<ReserveReply> {
+  /** The outcome, or why there is none yet; at once where Postgres keeps not answering. */
+  private async answer(asking: Asking, epoch: bigint, nowMs: number): Promise<ReserveOutcome | ReserveReply> {
+    const { request, plan, rates, isDry } = asking;
+    const attempt = { epoch, processId: this.process.id, nowMs, offsetMs: this.clock.offsetMs, isDry };
+    const reservation = {
+      holdId: request.holdId,
+      tenantId: request.limits.tenantId,
+      isDry,
+      row: () => reserveRow(request, plan, this.plans, attempt, rates),
+      answered: (reply: ReserveReply) => this.outcomeOf(asking, epoch, reply) ?? reply,
+    };
     try {
-      return await this.circuit.run(() => this.lane.reserve(row));
+      return await this.circuit.run(() => this.lane.reserve(reservation));
     } catch (error) {
       throw error instanceof CircuitOpenError ? new QuotaUnavailableError(error.message) : error;
+    }
+  }
+
+  /** Counts an admitted call in its minute. */
+  private outcomeOf(
+    { request, plan, rates, isDry }: Asking,
+    epoch: bigint,
+    reply: ReserveReply,
+  ): ReserveOutcome | undefined {
+    switch (reply.status) {
+      case 'ADMITTED': {
+        const hold = admittedHold(request, epoch, reply, this.plans.windows);
+        const rolling = (isDry ? rates?.quote(request, plan) : rates?.take(request, plan)) ?? [];
+        return { admitted: true, hold: { ...hold, counted: [...hold.counted, ...rolling] } };
+      }
+      case 'REFUSED': {
+        const spec = plan[(reply.place ?? 0) - 1];
+        const resets_ms = spec?.window.kind === 'rolling' ? (rates?.fitsAtMs(request, spec) ?? '') : reply.resets_ms;
+        return { admitted: false, refusal: refusalOf(request.amount, plan, { ...reply, resets_ms }) };
+      }
+      case 'CLOCK':
+      case 'FENCED':
+      case 'DEAD':
+      case 'ENDED':
+        return undefined;
     }
   }
 
@@ -179,8 +221,14 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
     });
   }
 
-  private planOf(request: HoldRequest): readonly ScopeSpec[] {
+  /** The minute has counted a call when it was admitted first: those counters know no epoch. */
+  private asking(request: HoldRequest, rates: RatesInProcess | undefined, isDry: boolean): Asking {
     const whole = this.plans.of(request);
+    if (rates && !request.isReadmission) return { request, plan: whole, rates, isDry };
+    return { request, plan: this.withoutRates(whole), rates: undefined, isDry };
+  }
+
+  private withoutRates(whole: readonly ScopeSpec[]): readonly ScopeSpec[] {
     let plan = this.plansWithoutRates.get(whole);
     if (!plan) {
       plan = whole.filter(({ window }) => window.kind !== 'rolling');

@@ -3,12 +3,13 @@ import { nanoUsd, ZERO_NANO_USD } from '../kernel/money';
 import type { HoldRequest } from './quota-store.port';
 import { NO_LIMITS } from './scopes/caller-limits';
 import type { CallerLimits } from './scopes/caller-limits';
+import type { ScopeSpec } from './scopes/scope';
 import { scopesOf } from './scopes/scope-plan';
 import { RatesInProcess } from './rates-in-process';
 
 const START_MS = Date.UTC(2027, 0, 1);
 
-describe('limits a minute of one process', () => {
+describe('what one process counts a minute', () => {
   let nowMs: number;
   let rates: RatesInProcess;
 
@@ -35,84 +36,91 @@ describe('limits a minute of one process', () => {
     pending: {} as HoldRequest['pending'],
   });
 
-  /** The refusal's code; undefined where it is counted. */
-  function take(call: HoldRequest): string | undefined {
-    const plan = scopesOf(call.limits, { service: 'chat', platform: 'openai', globalZone: 'UTC' });
-    const taken = rates.take(call, plan);
-    return 'code' in taken ? taken.code : undefined;
-  }
+  const planOf = (limits: CallerLimits): readonly ScopeSpec[] =>
+    scopesOf(limits, { service: 'chat', platform: 'openai', globalZone: 'UTC' });
 
-  it('admit exactly the limit in any 60 seconds, and say when there is room again', () => {
+  const take = (call: HoldRequest): readonly bigint[] => rates.take(call, planOf(call.limits)).map(({ used }) => used);
+
+  const fitsAtMs = (call: HoldRequest, counter: string): string => {
+    const spec = planOf(call.limits).find((scope) => scope.counter === counter);
+    if (!spec) throw new Error(`no ${counter}`);
+    return rates.fitsAtMs(call, spec);
+  };
+
+  it('is what the last 60 seconds had, and there is room again when enough of it has left', () => {
     const limits = limitsOf({ rpm: 3 });
-    expect(take(request(limits))).toBeUndefined();
+    const { tenantId } = limits;
+    expect(take(request(limits))).toEqual([1n]);
     nowMs += 30_000;
-    expect([take(request(limits)), take(request(limits))]).toEqual([undefined, undefined]);
-    const call = request(limits);
-    const refusal = rates.quote(call, scopesOf(limits, { service: 'chat', platform: 'openai', globalZone: 'UTC' }));
-    expect(refusal).toMatchObject({
-      code: 'TENANT_RPM_EXCEEDED',
-      quota: { limit: 3n, used: 3n },
-      windowResetsAt: new Date(START_MS + 60_000),
-    });
+    expect([take(request(limits)), take(request(limits))]).toEqual([[2n], [3n]]);
+    expect(fitsAtMs(request(limits), 'rpm')).toBe((START_MS + 60_000).toString());
     nowMs = START_MS + 59_999;
-    expect(take(request(limits))).toBe('TENANT_RPM_EXCEEDED');
+    expect(rates.used(tenantId, 'rpm')).toBe(3);
     nowMs = START_MS + 60_000;
-    expect([take(request(limits)), take(request(limits))]).toEqual([undefined, 'TENANT_RPM_EXCEEDED']);
+    expect(rates.used(tenantId, 'rpm')).toBe(2);
+    expect(take(request(limits))).toEqual([3n]);
+    expect(fitsAtMs(request(limits), 'rpm')).toBe((START_MS + 90_000).toString());
     nowMs += 3_600_000;
-    expect([1, 2, 3, 4].map(() => take(request(limits)))).toEqual([
-      undefined,
-      undefined,
-      undefined,
-      'TENANT_RPM_EXCEEDED',
+    expect(rates.used(tenantId, 'rpm')).toBe(0);
+  });
+
+  it('never has room for a call that is larger than its limit', () => {
+    const limits = limitsOf({ tpm: 100 });
+    take(request(limits, 60));
+    expect(fitsAtMs(request(limits, 101), 'tpm')).toBe('');
+    expect(fitsAtMs(request(limits, 100), 'tpm')).toBe((START_MS + 60_000).toString());
+  });
+
+  it('has a call in all its limits, and a quoted one in none', () => {
+    const limits = limitsOf({ rpm: 10, tpm: 100, dailyQuota: 5 });
+    take(request(limits, 30));
+    const quoted = rates.quote(request(limits, 20), planOf(limits));
+    expect(quoted.map(({ counter, measure, isRolling, used }) => [counter, measure, isRolling, used])).toEqual([
+      ['rpm', 'requests', true, 2n],
+      ['tpm', 'tokens', true, 50n],
     ]);
+    expect([rates.used(limits.tenantId, 'rpm'), rates.used(limits.tenantId, 'tpm')]).toEqual([1, 30]);
   });
 
-  it('count a call in all of them or in none', () => {
-    const limits = limitsOf({ rpm: 10, tpm: 100 });
-    expect(take(request(limits, 101))).toBe('TENANT_TPM_EXCEEDED');
-    for (let call = 0; call < 10; call += 1) expect(take(request(limits, 10))).toBeUndefined();
-    expect(take(request(limits, 0))).toBe('TENANT_RPM_EXCEEDED');
-  });
-
-  it('give back what was not made, and correct tokens to what a call had', () => {
+  it('gives back what was not made, and corrects tokens to what a call had', () => {
     const limits = limitsOf({ rpm: 2, tpm: 100 });
     const [first, second] = [request(limits, 60), request(limits, 40)];
-    expect([take(first), take(second)]).toEqual([undefined, undefined]);
+    expect([take(first), take(second)]).toEqual([
+      [1n, 60n],
+      [2n, 100n],
+    ]);
     rates.giveBack([second.holdId]);
     rates.giveBack([second.holdId]);
     rates.settle([{ holdId: first.holdId, amount: nanoUsd(1n), tokens: 10 }]);
     rates.settle([{ holdId: first.holdId, amount: nanoUsd(1n), tokens: 10 }]);
-    expect([take(request(limits, 90)), take(request(limits, 0))]).toEqual([undefined, 'TENANT_RPM_EXCEEDED']);
+    expect([rates.used(limits.tenantId, 'rpm'), rates.used(limits.tenantId, 'tpm')]).toEqual([1, 10]);
   });
 
-  it('count a resend once', () => {
-    const limits = limitsOf({ rpm: 1 });
-    const call = request(limits);
-    expect([take(call), take(call), take(call)]).toEqual([undefined, undefined, undefined]);
-    expect(take(request(limits))).toBe('TENANT_RPM_EXCEEDED');
+  it('has a resend once', () => {
+    const call = request(limitsOf({ rpm: 1 }));
+    expect([take(call), take(call), take(call)]).toEqual([[1n], [1n], [1n]]);
   });
 
-  it('correct nothing in a second that has left the sixty', () => {
+  it('corrects nothing in a second that has left the sixty', () => {
     const limits = limitsOf({ tpm: 100 });
     const old = request(limits, 100);
     take(old);
     nowMs += 60_000;
-    expect(take(request(limits, 90))).toBeUndefined();
+    expect(take(request(limits, 90))).toEqual([90n]);
     rates.giveBack([old.holdId]);
-    expect(take(request(limits, 11))).toBe('TENANT_TPM_EXCEEDED');
+    expect(rates.used(limits.tenantId, 'tpm')).toBe(90);
   });
 
-  it('keep tenants apart', () => {
-    const [one, another] = [limitsOf({ rpm: 1 }), limitsOf({ rpm: 1 })];
-    expect([take(request(one)), take(request(another))]).toEqual([undefined, undefined]);
+  it('keeps tenants apart', () => {
+    expect([take(request(limitsOf({ rpm: 1 }))), take(request(limitsOf({ rpm: 1 })))]).toEqual([[1n], [1n]]);
   });
 
-  it('go on in the newest second where the clock was set back', () => {
+  it('goes on in the newest second where the clock was set back', () => {
     const limits = limitsOf({ rpm: 1 });
     take(request(limits));
     nowMs -= 30_000;
-    expect(take(request(limits))).toBe('TENANT_RPM_EXCEEDED');
+    expect(rates.used(limits.tenantId, 'rpm')).toBe(1);
     nowMs = START_MS + 60_000;
-    expect(take(request(limits))).toBeUndefined();
+    expect(rates.used(limits.tenantId, 'rpm')).toBe(0);
   });
 });

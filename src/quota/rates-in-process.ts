@@ -1,10 +1,8 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { LRUCache } from 'lru-cache';
-import type { Refusal } from '../kernel/errors';
 import { CLOCK, type Clock } from '../kernel/clock';
 import type { EndedHold, HoldRequest } from './quota-store.port';
 import type { CountedScope, ScopeSpec } from './scopes/scope';
-import { scopeRefusal } from './scopes/scope-refusal';
 
 const SECONDS = 60;
 /** Beyond these the ones not used for longest begin anew: limits that fail open may forget, memory may not grow. */
@@ -25,8 +23,8 @@ interface Taken {
 }
 
 /**
- * RPM and TPM while there is no Redis to share them: each process limits what it admits itself, with the same refusals.
- * It fails open: nothing is known of other processes, nor of what was counted before.
+ * RPM and TPM while there is no Redis to share them: what this process has admitted itself, from which Postgres decides
+ * together with everything else. It fails open: nothing is known of other processes, nor of what was counted before.
  */
 @Injectable()
 export class RatesInProcess {
@@ -35,19 +33,34 @@ export class RatesInProcess {
 
   constructor(@Inject(CLOCK) private readonly clock: Clock) {}
 
-  /** What `take` would answer; counts nothing. */
-  quote(request: HoldRequest, plan: readonly ScopeSpec[]): Refusal | readonly CountedScope[] {
-    const wanted = this.wanted(request, plan, this.second());
-    return this.exceeded(wanted) ?? wanted.map((taken) => this.counted(taken, taken.count));
+  /** What the last 60 seconds have. */
+  used(tenantId: string, counter: string): number {
+    return sumOf(this.rateOf(keyOf(tenantId, counter), this.second()));
   }
 
-  /** Counts the call in all its limits, or answers the refusal and counts nothing. Twice counts once. */
-  take(request: HoldRequest, plan: readonly ScopeSpec[]): Refusal | readonly CountedScope[] {
+  /** When so much has left that the call fits, milliseconds since the Unix epoch; '' where it never does. */
+  fitsAtMs(request: HoldRequest, spec: ScopeSpec): string {
+    const rate = this.rateOf(keyOf(request.limits.tenantId, spec.counter), this.second());
+    const [count, limit] = [countOf(request, spec), Number(spec.limit)];
+    if (count > limit) return '';
+    let sum = sumOf(rate);
+    for (let s = rate.newest - SECONDS + 1; s <= rate.newest; s += 1) {
+      sum -= rate.counts[((s % SECONDS) + SECONDS) % SECONDS] ?? 0;
+      if (sum + count <= limit) return ((s + SECONDS) * 1000).toString();
+    }
+    return '';
+  }
+
+  /** What `take` would answer; counts nothing. */
+  quote(request: HoldRequest, plan: readonly ScopeSpec[]): readonly CountedScope[] {
+    return this.wanted(request, plan).map((taken) => this.counted(taken, taken.count));
+  }
+
+  /** Counts an admitted call in all its rolling scopes, and answers what each has now. Twice counts once. */
+  take(request: HoldRequest, plan: readonly ScopeSpec[]): readonly CountedScope[] {
     let takens = this.holds.get(request.holdId);
     if (!takens) {
-      takens = this.wanted(request, plan, this.second());
-      const refusal = this.exceeded(takens);
-      if (refusal) return refusal;
+      takens = this.wanted(request, plan);
       for (const taken of takens) this.add(taken, taken.count);
       if (takens.length > 0) this.holds.set(request.holdId, takens);
     }
@@ -72,18 +85,6 @@ export class RatesInProcess {
     }
   }
 
-  /** The refusal of the first limit that would be exceeded. */
-  private exceeded(wanted: readonly Taken[]): Refusal | undefined {
-    for (const { spec, key, count, second } of wanted) {
-      const rate = this.rateOf(key, second);
-      const used = sumOf(rate);
-      if (BigInt(used + count) <= spec.limit) continue;
-      const resetsMs = fitsAtMs(rate, used, count, Number(spec.limit));
-      return scopeRefusal(spec, { limit: spec.limit.toString(), used: used.toString(), resetsMs });
-    }
-    return undefined;
-  }
-
   /** @param more what is not counted yet */
   private counted({ spec, key, second }: Taken, more: number): CountedScope {
     const { counter, measure } = spec;
@@ -91,14 +92,15 @@ export class RatesInProcess {
     return { counter, measure, isRolling: true, startMs: second * 1000, endMs: 0, used };
   }
 
-  private wanted({ limits, tokens }: HoldRequest, plan: readonly ScopeSpec[], second: number): readonly Taken[] {
+  private wanted(request: HoldRequest, plan: readonly ScopeSpec[]): readonly Taken[] {
+    const second = this.second();
     return plan
       .filter(({ window }) => window.kind === 'rolling')
       .map((spec) => ({
-        key: `${limits.tenantId} ${spec.counter}`,
+        key: keyOf(request.limits.tenantId, spec.counter),
         spec,
         second,
-        count: spec.measure === 'tokens' ? tokens : 1,
+        count: countOf(request, spec),
       }));
   }
 
@@ -132,13 +134,10 @@ function sumOf({ counts }: Rate): number {
   return counts.reduce((sum, count) => sum + count, 0);
 }
 
-/** When so much has left that the call fits, milliseconds since the Unix epoch; '' where it never does. */
-function fitsAtMs({ counts, newest }: Rate, used: number, count: number, limit: number): string {
-  if (count > limit) return '';
-  let sum = used;
-  for (let s = newest - SECONDS + 1; s <= newest; s += 1) {
-    sum -= counts[((s % SECONDS) + SECONDS) % SECONDS] ?? 0;
-    if (sum + count <= limit) return ((s + SECONDS) * 1000).toString();
-  }
-  return '';
+function keyOf(tenantId: string, counter: string): string {
+  return `${tenantId} ${counter}`;
+}
+
+function countOf({ tokens }: HoldRequest, { measure }: ScopeSpec): number {
+  return measure === 'tokens' ? tokens : 1;
 }

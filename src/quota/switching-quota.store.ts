@@ -18,7 +18,6 @@ import {
 import { RatesInProcess } from './rates-in-process';
 import { RedisAwayError } from './redis/redis-away.error';
 import { RedisCircuit } from './redis/redis-circuit';
-import type { CountedScope } from './scopes/scope';
 import { ScopePlans } from './scopes/scope-plans';
 
 /** Changes of the decider that one call may meet before it is given up. */
@@ -59,7 +58,7 @@ export class SwitchingQuotaStore implements QuotaStore {
   quote(hold: HoldRequest): Promise<ReserveOutcome> {
     return this.whereDecided(
       () => this.redis.quote(hold),
-      () => this.quoteInPostgres(hold),
+      () => this.postgres.quote(hold, this.rates),
     );
   }
 
@@ -117,30 +116,20 @@ export class SwitchingQuotaStore implements QuotaStore {
   }
 
   private async reserveInPostgres(hold: HoldRequest): Promise<ReserveOutcome> {
-    const plan = this.plans.of(hold);
-    const rolling = this.rates.take(hold, plan);
-    if ('code' in rolling) return { admitted: false, refusal: rolling };
-    if (rolling.length > 0) this.countInProcess();
+    if (this.plans.of(hold).some(({ window }) => window.kind === 'rolling')) this.countInProcess();
     const isNew = !this.inPostgres.has(hold.holdId);
     this.inPostgres.add(hold.holdId);
     let stands = false;
     try {
-      const outcome = await this.postgres.reserve(hold);
+      const outcome = await this.postgres.reserve(hold, this.rates);
       stands = outcome.admitted;
-      return withRolling(outcome, rolling);
+      return outcome;
     } catch (error) {
       stands = error instanceof QuotaUnavailableError && error.mayHold;
       throw error;
     } finally {
-      if (!stands) this.rates.giveBack([hold.holdId]);
       if (!stands && isNew) this.inPostgres.delete(hold.holdId);
     }
-  }
-
-  private async quoteInPostgres(hold: HoldRequest): Promise<ReserveOutcome> {
-    const rolling = this.rates.quote(hold, this.plans.of(hold));
-    if ('code' in rolling) return { admitted: false, refusal: rolling };
-    return withRolling(await this.postgres.quote(hold), rolling);
   }
 
   /** Who decides, read where that is not known. */
@@ -167,12 +156,6 @@ export class SwitchingQuotaStore implements QuotaStore {
     this.saidIn = postgresEpoch;
     this.logger.warn('limits of requests and tokens a minute hold for each process alone until Redis decides again');
   }
-}
-
-/** Postgres knows nothing of rolling limits: what this process counts in them is added. */
-function withRolling(outcome: ReserveOutcome, rolling: readonly CountedScope[]): ReserveOutcome {
-  if (!outcome.admitted) return outcome;
-  return { admitted: true, hold: { ...outcome.hold, counted: [...outcome.hold.counted, ...rolling] } };
 }
 
 function unread(cause: unknown): never {

@@ -840,6 +840,7 @@ declare
   v_hold bigint := (p_request ->> 'hold_nano_usd')::bigint;
   v_need bigint;
   v_limit bigint;
+  v_before bigint;
   v_s quota_use;
   v_window bigint[];
   v_place int := 0;
@@ -850,8 +851,10 @@ begin
   v.uses := '{}';
   for v_check in select c from jsonb_array_elements(p_request -> 'checks') c loop
     v_place := v_place + 1;
-    v_need := case v_check ->> 2 when 'r' then 1 else v_hold end;
+    v_need := case v_check ->> 2 when 'r' then 1 when 't' then (p_request ->> 'tokens')::bigint else v_hold end;
     v_limit := (v_check ->> 3)::bigint;
+    -- Of a rolling scope the state has what this statement has counted: what was counted before it is the process' own.
+    v_before := case v_check ->> 0 when 'r' then (v_check ->> 4)::bigint else 0 end;
     if v_check ->> 0 = 'o' then
       if p_open + 1 > v_limit and v.place is null then
         v.place := v_place; v.check_limit := v_limit; v.used := p_open;
@@ -865,9 +868,9 @@ begin
       return v;
     end if;
     v_s := (v_s.slot, v_window[1], v_window[2], case when v_window[1] = v_s.start_ms then v_s.used else 0 end);
-    if v_s.used + v_need > v_limit then
+    if v_before + v_s.used + v_need > v_limit then
       if v_check ->> 0 <> 'a' and v.place is null then
-        v.place := v_place; v.check_limit := v_limit; v.used := v_s.used;
+        v.place := v_place; v.check_limit := v_limit; v.used := v_before + v_s.used;
         -- No window that ends makes room for what no window has room for.
         v.resets_ms := case when v_need <= v_limit then nullif(v_s.end_ms, 0) end;
       end if;
@@ -876,6 +879,7 @@ begin
     if v_check ->> 0 = 'a' then v.funding := 'allowance'; end if;
     v_s.used := v_s.used + v_need;
     v.uses := v.uses || v_s;
+    continue when v_check ->> 0 = 'r';
     v.counted := v.counted
       || jsonb_build_array(jsonb_build_array(v_check ->> 1, v_check ->> 2, v_s.start_ms, v_s.end_ms, v_s.used));
   end loop;
@@ -1133,7 +1137,7 @@ begin
     coalesce(a.input_tokens_estimate, 0)
   from unnest(v_admitted) a;
 end $function$
-  comment 'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; no rolling ones), days and months (start, next start, next end), offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, FENCED (another epoch, or Postgres does not decide), DEAD (its process), ENDED (its charge) or, unless p_waits, LOCKED (somebody has the tenant''s accounts; nothing is known of the row).';
+  comment 'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; of a rolling one a is what the process has counted so far, and the row freezes nothing of it), tokens, days and months (start, next start, next end), offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, FENCED (another epoch, or Postgres does not decide), DEAD (its process), ENDED (its charge) or, unless p_waits, LOCKED (somebody has the tenant''s accounts; nothing is known of the row).';
 CREATE OR REPLACE FUNCTION public.quota_seed_requests(p_requests jsonb)
  RETURNS void
  LANGUAGE plpgsql
@@ -1182,7 +1186,7 @@ declare
   v_c bigint := nullif(p_check ->> 6, '')::bigint;
 begin
   case p_check ->> 0
-    when 'l' then return array[0, 0];
+    when 'l', 'r' then return array[0, 0];
     when 'f' then
       -- A window in which everything was given back has not begun. None begins before the newest one.
       return case when p_now < p_end and (p_used > 0 or p_now < p_start) then array[p_start, p_end]

@@ -16,9 +16,21 @@ export interface ReserveLaneOptions {
   readonly patienceMs: number;
 }
 
-interface Item {
-  readonly row: ReserveRow;
+/** One row on its way. */
+export interface Reservation<T> {
+  readonly holdId: string;
   readonly tenantId: string;
+  readonly isDry: boolean;
+  /** Made whenever the row leaves, so that it says what has been counted by then. */
+  readonly row: () => ReserveRow;
+  /** Called while no other statement with rows of the tenant is under way: what it counts, the next row says. */
+  readonly answered: (reply: ReserveReply) => T;
+}
+
+interface Item {
+  readonly holdId: string;
+  readonly tenantId: string;
+  readonly row: () => ReserveRow;
   readonly resolve: (reply: ReserveReply) => void;
   readonly reject: (error: unknown) => void;
   /** It left at least once and no answer said that nothing came of it. */
@@ -66,17 +78,16 @@ export class ReserveLane {
   }
 
   /** Rejects with QuotaUnavailableError where there is no room, or no answer in time. */
-  reserve(row: ReserveRow): Promise<ReserveReply> {
-    const isAside = this.aside.has(row.tenant_id);
+  reserve<T>({ holdId, tenantId, isDry, row, answered }: Reservation<T>): Promise<T> {
+    const isAside = this.aside.has(tenantId);
     if (this.waiting >= MAX_QUEUED || (isAside && this.aside.size >= MAX_ASIDE)) {
       return Promise.reject(new QuotaUnavailableError('too many reservations wait for Postgres'));
     }
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
-        end();
         const cause = item.isAside ? undefined : new LedgerAwayError('Postgres did not answer');
-        const mayHold = item.mayStand && !row.is_dry;
-        reject(new QuotaUnavailableError('the reservation was not answered in time', { mayHold, cause }));
+        const mayHold = item.mayStand && !isDry;
+        item.reject(new QuotaUnavailableError('the reservation was not answered in time', { mayHold, cause }));
       }, this.options.patienceMs);
       const end = (): void => {
         clearTimeout(timer);
@@ -84,18 +95,23 @@ export class ReserveLane {
         this.waiting -= 1;
       };
       const item: Item = {
+        holdId,
+        tenantId,
         row,
-        tenantId: row.tenant_id,
         mayStand: false,
         isAside,
         isOver: false,
         resolve: (reply) => {
           end();
-          resolve(reply);
+          try {
+            resolve(answered(reply));
+          } catch (error) {
+            reject(asError(error));
+          }
         },
         reject: (error) => {
           end();
-          reject(error instanceof Error ? error : new Error(String(error)));
+          reject(asError(error));
         },
       };
       this.waiting += 1;
@@ -147,17 +163,17 @@ export class ReserveLane {
   private async send(asked: readonly Item[], waits: boolean, unsure: ReadonlySet<Item>): Promise<readonly Item[]> {
     for (const item of asked) item.mayStand = true;
     const replies = await this.options.send(
-      asked.map(({ row }) => row),
+      asked.map((item) => item.row()),
       waits,
     );
     const replyOf = new Map(replies.map((reply) => [reply.id, reply]));
     const locked: Item[] = [];
     for (const item of asked) {
-      const reply = replyOf.get(item.row.id);
+      const reply = replyOf.get(item.holdId);
       if (reply?.status === 'LOCKED') locked.push(item);
       else if (item.isOver) continue;
       else if (reply) item.resolve(reply);
-      else item.reject(new Error(`quota_reserve did not answer for hold ${item.row.id}`));
+      else item.reject(new Error(`quota_reserve did not answer for hold ${item.holdId}`));
     }
     settleDoubt(locked, unsure);
     return locked;
@@ -183,6 +199,10 @@ export class ReserveLane {
     for (const ofTenant of tenants.values()) locked.push(...(await this.ask(ofTenant, waits)));
     return locked;
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error ? error : new Error(String(error));
 }
 
 /** What was sent last has not been done: only what was unsure before still is. */

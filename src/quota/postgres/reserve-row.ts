@@ -1,4 +1,5 @@
 import type { HoldRequest, PendingRow } from '../quota-store.port';
+import type { RatesInProcess } from '../rates-in-process';
 import type { ScopeSpec } from '../scopes/scope';
 import type { ScopePlans } from '../scopes/scope-plans';
 import type { ScopeArgs } from '../scopes/scope-args';
@@ -13,6 +14,8 @@ export interface ReserveRow extends PendingRow {
   readonly epoch: string;
   readonly process_id: string;
   readonly hold_nano_usd: string;
+  /** What a scope that counts tokens counts. */
+  readonly tokens: number;
   readonly credit_limit_nano_usd: string;
   readonly funding: 'wallet' | 'subscription';
   readonly checks: readonly ScopeArgs[];
@@ -61,12 +64,16 @@ export interface ReserveAttempt {
   readonly isDry: boolean;
 }
 
-/** @param plan the request's scopes without rolling ones, in the order of the places that refuse */
+/**
+ * @param plan the request's scopes in the order of the places that refuse
+ * @param rates what this process has counted in those that are rolling, where there are any
+ */
 export function reserveRow(
   request: HoldRequest,
   plan: readonly ScopeSpec[],
   plans: ScopePlans,
   { epoch, processId, nowMs, offsetMs, isDry }: ReserveAttempt,
+  rates?: RatesInProcess,
 ): ReserveRow {
   const { limits, amount } = request;
   return {
@@ -76,12 +83,20 @@ export function reserveRow(
     epoch: epoch.toString(),
     process_id: processId,
     hold_nano_usd: (amount < MOST_ASKED_NANO_USD ? amount : MOST_ASKED_NANO_USD).toString(),
+    tokens: request.tokens,
     credit_limit_nano_usd: limits.creditLimit.toString(),
     funding: limits.subscription === null ? 'wallet' : 'subscription',
-    checks: plans.args(plan, nowMs),
+    checks: plans.args(plan, nowMs).map((scope) => withCount(scope, limits.tenantId, rates)),
     days: plans.windows.around(nowMs, limits.timezone, 'day').argv,
     months: plans.windows.around(nowMs, limits.timezone, 'month').argv,
     offset_ms: offsetMs,
     is_dry: isDry,
   };
+}
+
+/** Of a rolling scope the database knows nothing: the first bound says what was counted so far. */
+function withCount(scope: ScopeArgs, tenantId: string, rates: RatesInProcess | undefined): ScopeArgs {
+  const [kind, counter, measure, limit] = scope;
+  if (kind !== 'r') return scope;
+  return [kind, counter, measure, limit, (rates?.used(tenantId, counter) ?? 0).toString(), '', ''];
 }
