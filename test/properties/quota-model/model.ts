@@ -253,7 +253,9 @@ export class QuotaModel {
     const after = derive(this.ledger);
     for (const [id, hold] of before.holds) {
       const status = this.ledger.rows.get(id)?.status;
-      if (status === undefined) after.hold(id, { ...hold, rolled: [] });
+      // A window that a newer one has followed counts no more, whichever of row and hold has the newer one.
+      const frozen = hold.frozen.filter(({ counter, startMs }) => startMs >= after.counter(counter).startMs);
+      if (status === undefined) after.hold(id, { ...hold, frozen, rolled: [] });
       if (status === undefined || status === 'PENDING') after.holds.set(id, hold);
     }
     for (const [counter, rate] of before.rates) after.rates.set(counter, rate);
