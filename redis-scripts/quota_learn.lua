@@ -3,8 +3,10 @@
 -- KEYS[1]  tg:{tenant}:quota   (see quota_deduct.lua)
 -- ARGV     1 epoch  2.. per counter: name, start:end:used
 -- Reply    number of counters that were new to it
--- Only into the projection of that epoch, and never over a counter that is there: twice, late and side by side are
--- harmless, because nothing has counted in a counter that no projection of the epoch has met. O(counters).
+-- Only into the active projection of that epoch, and never over a counter that is there: twice, late and side by side are
+-- harmless. Nothing of the epoch has counted in a counter that its projection has not met, and no open charge of an older
+-- one names it, else it would have been laid; so what Postgres says of it stays the same until it is met. It is never taken
+-- away within the epoch again (quota_rebuild.lua). O(counters).
 
 if redis.call('HGET', KEYS[1], 'epoch') ~= ARGV[1] then
   return 0
