@@ -10,6 +10,7 @@ const SCRIPTS = [
   'quota_extend',
   'quota_end',
   'quota_install',
+  'quota_lay',
   'quota_activate',
   'quota_learn',
   'quota_discard',
