@@ -8,7 +8,7 @@ export class QuotaDecision1763800205000 implements MigrationInterface {
   async up(runner: QueryRunner): Promise<void> {
     await runner.query(LOCKS);
     await runner.query(OPEN_ROWS);
-    await runner.query(SEEDS);
+    await runner.query(UNOPENED);
     await runner.query(STATE);
     await runner.query(WINDOW);
     await runner.query(DECIDE);
@@ -66,40 +66,19 @@ language sql stable ${INDEXES_ONLY} as $$
 $$;
 `;
 
-/** What src/quota/warm-up/counter-seeds.ts does for Redis; for both the first row stands. */
-const SEEDS = `
-create function quota_seed_requests(p_requests jsonb) returns void language plpgsql ${INDEXES_ONLY} as $$
-declare
-  v_seed record;
-  v_now bigint;
-  v_start bigint;
-begin
-  for v_seed in
-    select distinct on (1, 2) (r ->> 'tenant_id')::uuid as tenant_id, c ->> 1 as counter,
-           (r ->> 'offset_ms')::bigint as offset_ms, (c ->> 4)::bigint as a, (c ->> 5)::bigint as b, (c ->> 6)::bigint as c
-      from jsonb_array_elements(p_requests) r cross join lateral jsonb_array_elements(r -> 'checks') c
-     where c ->> 0 = 'c' and c ->> 1 in ('day', 'month')
-       and not exists (
-         select from quota_counter q where q.tenant_id = (r ->> 'tenant_id')::uuid and q.counter = c ->> 1)
-     order by 1, 2
-  loop
-    v_now := floor(extract(epoch from clock_timestamp()) * 1000)::bigint + v_seed.offset_ms;
-    continue when v_now < v_seed.a or v_now >= v_seed.c;
-    v_start := case when v_now >= v_seed.b then v_seed.b else v_seed.a end;
-    insert into quota_counter (tenant_id, counter, window_start_ms, window_end_ms, used)
-    select v_seed.tenant_id, v_seed.counter, v_start, case when v_now >= v_seed.b then v_seed.c else v_seed.b end, count(*)
-      from billing_transaction b
-     where b.tenant_id = v_seed.tenant_id and b.type = 'charge' and b.status <> 'VOIDED'
-       and case v_seed.counter when 'day' then b.day_window_start else b.month_window_start end
-           = to_timestamp(v_start / 1000.0)
-       -- Ids carry the time, unmoved, of a process whose clock may be a quarter of an hour behind.
-       and b.trace_id >= rpad(lpad(to_hex(greatest(0, v_start - v_seed.offset_ms - 900000)), 12, '0'), 32, '0')::uuid
-    on conflict do nothing;
-  end loop;
-end $$;
-comment on function quota_seed_requests is
-  'Opens the tenant''s request quotas that have not counted yet: they look back to the start of their window, once. No '
-  'open charge counts in a quota that has no row, so none is counted twice.';
+/** They look back over the tenant's calls, for which no reservation holds its locks: see src/quota/postgres/first-counts.ts. */
+const UNOPENED = `
+create function quota_unopened(p_requests jsonb) returns uuid[] language sql stable ${INDEXES_ONLY}
+return array(
+  select (r ->> 'id')::uuid from jsonb_array_elements(p_requests) r
+   where exists (
+     select from jsonb_array_elements(r -> 'checks') c
+      where c ->> 0 = 'c' and c ->> 1 in ('day', 'month')
+        and not exists (
+          select from quota_counter q where q.tenant_id = (r ->> 'tenant_id')::uuid and q.counter = c ->> 1)));
+comment on function quota_unopened is
+  'Holds that would count in a request quota of their tenant that has not counted yet. None does before its row stands, so '
+  'what the row was opened with counts none of them twice.';
 `;
 
 const STATE = `

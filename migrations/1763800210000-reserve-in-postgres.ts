@@ -32,6 +32,7 @@ declare
   v_tenants uuid[];
   v_epoch bigint;
   v_living uuid[];
+  v_unopened uuid[];
   v_standing uuid[];
   v_slot_of jsonb;
   v_state quota_use[] := '{}';
@@ -54,7 +55,7 @@ begin
   v_tenants := quota_lock_tenants(array(select distinct (unnest(v_rows)).tenant_id), p_waits);
   v_spendable := array_fill(0::bigint, array[cardinality(v_tenants)]);
   v_open := v_spendable;
-  perform quota_seed_requests(v_requests);
+  v_unopened := quota_unopened(v_requests);
   v_standing := array(select b.id from billing_transaction b where b.id in (select (unnest(v_rows)).id));
 
   for v_found in
@@ -107,7 +108,8 @@ begin
     status := case when v_epoch is null or r.epoch <> v_epoch then 'FENCED'
                    when not r.process_id = any (v_living) then 'DEAD'
                    when now_ms < (v_request -> 'days' ->> 0)::bigint or now_ms >= (v_request -> 'days' ->> 2)::bigint
-                     then 'CLOCK' end;
+                     then 'CLOCK'
+                   when r.id = any (v_unopened) then 'UNOPENED' end;
     if status is not null then
       return next;
       continue;
@@ -149,9 +151,9 @@ comment on function quota_reserve is
   'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a '
   'charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; of a rolling one a is what the '
   'process has counted so far, and the row freezes nothing of it), tokens, days and months (start, next start, next end), '
-  'offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, FENCED (another '
-  'epoch, or Postgres does not decide), DEAD (its process), ENDED (its charge) or, unless p_waits, LOCKED (somebody has the '
-  'tenant''s accounts; nothing is known of the row).';
+  'offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, UNOPENED (see '
+  'quota_unopened), FENCED (another epoch, or Postgres does not decide), DEAD (its process), ENDED (its charge) or, unless '
+  'p_waits, LOCKED (somebody has the tenant''s accounts; nothing is known of the row).';
 
 create function quota_frozen(p_counted jsonb) returns jsonb language sql immutable
 return (select jsonb_agg(c - 4 order by n) from jsonb_array_elements(p_counted) with ordinality as e (c, n));

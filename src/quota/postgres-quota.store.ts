@@ -9,6 +9,7 @@ import { createPgPool } from '../platform/database/pg-pool';
 import { ProcessIdentity } from '../platform/process/process-identity';
 import { EpochAuthority } from './epoch-authority';
 import { NotTheAuthorityError } from './not-the-authority.error';
+import { FirstCounts } from './postgres/first-counts';
 import { admittedHold, type RefusedReply, refusalOf } from './postgres/reserve-answer';
 import { MAX_IN_LINE } from './postgres/locked-tenants';
 import { ReserveLane } from './postgres/reserve-lane';
@@ -30,11 +31,13 @@ import { subscriptionRefusal } from './scopes/scope-refusal';
 const MAX_ROUNDS = 4;
 /** One for the batches, and one by which locked tenants are asked again. */
 const CONNECTIONS = 2;
-/** Of extensions and of releases, each: neither waits for reservations, nor for the other. */
+/** Of extensions, of releases and of first counts, each: none waits for reservations, nor for the others. */
 const OWN_CONNECTIONS = 2;
 /** Who meets a lock that lasts longer makes room for others. */
 const LOCK_MS = 250;
 const STATEMENT_MS = 2_000;
+/** The calls of a month are read once for each tenant that gets its first request quota; nobody's row waits for it. */
+const FIRST_COUNT_MS = 30_000;
 
 type ExtendReply = RefusedReply & { readonly status: 'EXTENDED' | 'REFUSED' | 'GONE' | 'FENCED' };
 
@@ -53,8 +56,10 @@ interface Asking {
  */
 @Injectable()
 export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
-  private readonly pools: Readonly<Record<'main' | 'inLine' | 'extend' | 'release', Pool>>;
+  private readonly pools: Readonly<Record<'main' | 'inLine' | 'extend' | 'release' | 'firstCounts', Pool>>;
   private readonly lane: ReserveLane;
+  private readonly firstCounts: FirstCounts;
+  private readonly patienceMs: number;
   private readonly plansWithoutRates = new WeakMap<readonly ScopeSpec[], readonly ScopeSpec[]>();
 
   constructor(
@@ -72,9 +77,15 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
       inLine: createPgPool(access, MAX_IN_LINE, limits),
       extend: createPgPool(access, OWN_CONNECTIONS, limits),
       release: createPgPool(access, OWN_CONNECTIONS, limits),
+      firstCounts: createPgPool(access, OWN_CONNECTIONS, {
+        ...limits,
+        statementMs: FIRST_COUNT_MS,
+        lockMs: FIRST_COUNT_MS,
+      }),
     };
+    this.patienceMs = settings.billingWaitMs;
+    this.firstCounts = new FirstCounts(this.pools.firstCounts, clock);
     this.lane = new ReserveLane({
-      patienceMs: settings.billingWaitMs,
       send: (rows, waits) => this.send(rows, waits),
     });
   }
@@ -139,16 +150,22 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
   }
 
   private async ask(asking: Asking): Promise<ReserveOutcome> {
-    const { request } = asking;
+    const { request, plan } = asking;
+    const untilMs = this.clock.monotonicMs() + this.patienceMs;
     let nowMs = this.clock.nowMs();
     const invalid = subscriptionRefusal(request.limits, nowMs);
     if (invalid) return { admitted: false, refusal: invalid };
     for (let round = 0; round < MAX_ROUNDS; round += 1) {
-      const answer = await this.answer(asking, this.epoch(), nowMs);
+      const patienceMs = untilMs - this.clock.monotonicMs();
+      if (patienceMs <= 0) break;
+      const answer = await this.answer(asking, { epoch: this.epoch(), nowMs, patienceMs });
       if (!('status' in answer)) return answer;
       switch (answer.status) {
         case 'CLOCK':
           nowMs = Number(answer.now_ms);
+          break;
+        case 'UNOPENED':
+          await this.firstCounts.open(request.limits, requestQuotasOf(plan), untilMs - this.clock.monotonicMs());
           break;
         case 'FENCED':
           await this.refresh();
@@ -162,17 +179,21 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
           throw new Error(`${answer.status} is an outcome`);
       }
     }
-    throw new QuotaUnavailableError('the reservation met no settled epoch');
+    throw new QuotaUnavailableError('the reservation was not settled in time');
   }
 
   /** The outcome, or why there is none yet; at once where Postgres keeps not answering. */
-  private async answer(asking: Asking, epoch: bigint, nowMs: number): Promise<ReserveOutcome | ReserveReply> {
+  private async answer(
+    asking: Asking,
+    { epoch, nowMs, patienceMs }: { readonly epoch: bigint; readonly nowMs: number; readonly patienceMs: number },
+  ): Promise<ReserveOutcome | ReserveReply> {
     const { request, plan, rates, isDry } = asking;
     const attempt = { epoch, processId: this.process.id, nowMs, offsetMs: this.clock.offsetMs, isDry };
     const reservation = {
       holdId: request.holdId,
       tenantId: request.limits.tenantId,
       isDry,
+      patienceMs,
       row: () => reserveRow(request, plan, this.plans, attempt, rates),
       answered: (reply: ReserveReply) => this.outcomeOf(asking, epoch, reply) ?? reply,
     };
@@ -201,6 +222,7 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
         return { admitted: false, refusal: refusalOf(request.amount, plan, { ...reply, resets_ms }) };
       }
       case 'CLOCK':
+      case 'UNOPENED':
       case 'FENCED':
       case 'DEAD':
       case 'ENDED':
@@ -258,4 +280,8 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
       throw new QuotaUnavailableError('Postgres did not answer', { cause: error, mayHold: true });
     }
   }
+}
+
+function requestQuotasOf(plan: readonly ScopeSpec[]): readonly string[] {
+  return plan.filter(({ scope }) => scope === 'tenant_day' || scope === 'tenant_month').map(({ counter }) => counter);
 }

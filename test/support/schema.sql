@@ -1024,6 +1024,7 @@ declare
   v_tenants uuid[];
   v_epoch bigint;
   v_living uuid[];
+  v_unopened uuid[];
   v_standing uuid[];
   v_slot_of jsonb;
   v_state quota_use[] := '{}';
@@ -1046,7 +1047,7 @@ begin
   v_tenants := quota_lock_tenants(array(select distinct (unnest(v_rows)).tenant_id), p_waits);
   v_spendable := array_fill(0::bigint, array[cardinality(v_tenants)]);
   v_open := v_spendable;
-  perform quota_seed_requests(v_requests);
+  v_unopened := quota_unopened(v_requests);
   v_standing := array(select b.id from billing_transaction b where b.id in (select (unnest(v_rows)).id));
 
   for v_found in
@@ -1099,7 +1100,8 @@ begin
     status := case when v_epoch is null or r.epoch <> v_epoch then 'FENCED'
                    when not r.process_id = any (v_living) then 'DEAD'
                    when now_ms < (v_request -> 'days' ->> 0)::bigint or now_ms >= (v_request -> 'days' ->> 2)::bigint
-                     then 'CLOCK' end;
+                     then 'CLOCK'
+                   when r.id = any (v_unopened) then 'UNOPENED' end;
     if status is not null then
       return next;
       continue;
@@ -1137,44 +1139,17 @@ begin
     coalesce(a.input_tokens_estimate, 0)
   from unnest(v_admitted) a;
 end $function$
-  comment 'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; of a rolling one a is what the process has counted so far, and the row freezes nothing of it), tokens, days and months (start, next start, next end), offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, FENCED (another epoch, or Postgres does not decide), DEAD (its process), ENDED (its charge) or, unless p_waits, LOCKED (somebody has the tenant''s accounts; nothing is known of the row).';
-CREATE OR REPLACE FUNCTION public.quota_seed_requests(p_requests jsonb)
- RETURNS void
- LANGUAGE plpgsql
+  comment 'Reserves holds one after another from the ledger and writes the PENDING rows of those that are admitted. A row is a charge_row with checks ([kind, counter, measure, limit, a, b, c], see quota_deduct.lua; of a rolling one a is what the process has counted so far, and the row freezes nothing of it), tokens, days and months (start, next start, next end), offset_ms, is_dry. Answers ADMITTED, REFUSED place limit used resets (place 0: the balance), CLOCK now, UNOPENED (see quota_unopened), FENCED (another epoch, or Postgres does not decide), DEAD (its process), ENDED (its charge) or, unless p_waits, LOCKED (somebody has the tenant''s accounts; nothing is known of the row).';
+CREATE OR REPLACE FUNCTION public.quota_unopened(p_requests jsonb)
+ RETURNS uuid[]
+ LANGUAGE sql
+ STABLE
  SET enable_seqscan TO 'off'
  SET enable_hashjoin TO 'off'
  SET enable_mergejoin TO 'off'
  SET plan_cache_mode TO 'force_generic_plan'
-AS $function$
-declare
-  v_seed record;
-  v_now bigint;
-  v_start bigint;
-begin
-  for v_seed in
-    select distinct on (1, 2) (r ->> 'tenant_id')::uuid as tenant_id, c ->> 1 as counter,
-           (r ->> 'offset_ms')::bigint as offset_ms, (c ->> 4)::bigint as a, (c ->> 5)::bigint as b, (c ->> 6)::bigint as c
-      from jsonb_array_elements(p_requests) r cross join lateral jsonb_array_elements(r -> 'checks') c
-     where c ->> 0 = 'c' and c ->> 1 in ('day', 'month')
-       and not exists (
-         select from quota_counter q where q.tenant_id = (r ->> 'tenant_id')::uuid and q.counter = c ->> 1)
-     order by 1, 2
-  loop
-    v_now := floor(extract(epoch from clock_timestamp()) * 1000)::bigint + v_seed.offset_ms;
-    continue when v_now < v_seed.a or v_now >= v_seed.c;
-    v_start := case when v_now >= v_seed.b then v_seed.b else v_seed.a end;
-    insert into quota_counter (tenant_id, counter, window_start_ms, window_end_ms, used)
-    select v_seed.tenant_id, v_seed.counter, v_start, case when v_now >= v_seed.b then v_seed.c else v_seed.b end, count(*)
-      from billing_transaction b
-     where b.tenant_id = v_seed.tenant_id and b.type = 'charge' and b.status <> 'VOIDED'
-       and case v_seed.counter when 'day' then b.day_window_start else b.month_window_start end
-           = to_timestamp(v_start / 1000.0)
-       -- Ids carry the time, unmoved, of a process whose clock may be a quarter of an hour behind.
-       and b.trace_id >= rpad(lpad(to_hex(greatest(0, v_start - v_seed.offset_ms - 900000)), 12, '0'), 32, '0')::uuid
-    on conflict do nothing;
-  end loop;
-end $function$
-  comment 'Opens the tenant''s request quotas that have not counted yet: they look back to the start of their window, once. No open charge counts in a quota that has no row, so none is counted twice.';
+RETURN ARRAY(SELECT ((r.value ->> 'id'::text))::uuid AS uuid FROM jsonb_array_elements(quota_unopened.p_requests) r(value) WHERE (EXISTS (SELECT FROM jsonb_array_elements((r.value -> 'checks'::text)) c(value) WHERE (((c.value ->> 0) = 'c'::text) AND ((c.value ->> 1) = ANY (ARRAY['day'::text, 'month'::text])) AND (NOT (EXISTS (SELECT FROM quota_counter q WHERE ((q.tenant_id = ((r.value ->> 'tenant_id'::text))::uuid) AND (q.counter = (c.value ->> 1))))))))))
+  comment 'Holds that would count in a request quota of their tenant that has not counted yet. None does before its row stands, so what the row was opened with counts none of them twice.';
 CREATE OR REPLACE FUNCTION public.quota_window(p_check jsonb, p_now bigint, p_start bigint, p_end bigint, p_used bigint)
  RETURNS bigint[]
  LANGUAGE plpgsql

@@ -12,8 +12,6 @@ export interface ReserveLaneOptions {
    * it is for, none is LOCKED.
    */
   readonly send: (rows: readonly ReserveRow[], waits: boolean) => Promise<readonly (ReserveReply | LockedReply)[]>;
-  /** How long a caller waits for its answer. */
-  readonly patienceMs: number;
 }
 
 /** One row on its way. */
@@ -21,6 +19,8 @@ export interface Reservation<T> {
   readonly holdId: string;
   readonly tenantId: string;
   readonly isDry: boolean;
+  /** How long its caller waits for the answer. */
+  readonly patienceMs: number;
   /** Made whenever the row leaves, so that it says what has been counted by then. */
   readonly row: () => ReserveRow;
   /** Called while no other statement with rows of the tenant is under way: what it counts, the next row says. */
@@ -78,7 +78,7 @@ export class ReserveLane {
   }
 
   /** Rejects with QuotaUnavailableError where there is no room, or no answer in time. */
-  reserve<T>({ holdId, tenantId, isDry, row, answered }: Reservation<T>): Promise<T> {
+  reserve<T>({ holdId, tenantId, isDry, patienceMs, row, answered }: Reservation<T>): Promise<T> {
     const isAside = this.aside.has(tenantId);
     if (this.waiting >= MAX_QUEUED || (isAside && this.aside.size >= MAX_ASIDE)) {
       return Promise.reject(new QuotaUnavailableError('too many reservations wait for Postgres'));
@@ -88,7 +88,7 @@ export class ReserveLane {
         const cause = item.isAside ? undefined : new LedgerAwayError('Postgres did not answer');
         const mayHold = item.mayStand && !isDry;
         item.reject(new QuotaUnavailableError('the reservation was not answered in time', { mayHold, cause }));
-      }, this.options.patienceMs);
+      }, patienceMs);
       const end = (): void => {
         clearTimeout(timer);
         item.isOver = true;

@@ -28,7 +28,7 @@ export interface ReserveRow extends PendingRow {
 /** What quota_reserve answers of one row: whole numbers as text, counted with the use after it as a fifth part. */
 export interface ReserveReply {
   readonly id: string;
-  readonly status: 'ADMITTED' | 'REFUSED' | 'CLOCK' | 'FENCED' | 'DEAD' | 'ENDED';
+  readonly status: 'ADMITTED' | 'REFUSED' | 'CLOCK' | 'UNOPENED' | 'FENCED' | 'DEAD' | 'ENDED';
   readonly now_ms: string;
   readonly hold_nano_usd: string;
   readonly balance_before_nano_usd: string | null;
