@@ -5,7 +5,8 @@ import { type Admission, type Answer, type Ask, decide } from './decide';
 import { expectAnswer, rolledOf, windowsOf } from './expectations';
 import { limitsOf, REFUSAL_CODES } from './limits';
 import type { Charge, StoreKind } from './model';
-import type { Frozen, ProjectionSide } from './projection-side';
+import type { Frozen } from './ledger-side';
+import type { ProjectionSide } from './projection-side';
 import { CALLERS } from './scenario';
 import type { TenantRun } from './tenant-run';
 
@@ -167,7 +168,7 @@ function orderOf(
   for (const next of left) {
     const { ask, request, outcome } = next;
     const predicted = decide(side, ask, nowMs, run.system.kind === 'redis');
-    const frozen = explained(run, predicted, outcome);
+    const frozen = explained(run, nowMs, predicted, outcome);
     if (!frozen) continue;
     const changed = side.copy();
     if (predicted.admitted) {
@@ -189,9 +190,14 @@ function orderOf(
 }
 
 /** What it counts, where this is what it was answered. */
-function explained(run: TenantRun, predicted: Answer, outcome: ReserveOutcome): readonly Frozen[] | undefined {
+function explained(
+  run: TenantRun,
+  nowMs: number,
+  predicted: Answer,
+  outcome: ReserveOutcome,
+): readonly Frozen[] | undefined {
   try {
-    return expectAnswer(predicted, outcome, run.model.nowMs, run.system.clock.nowMs()) ?? [];
+    return expectAnswer(predicted, outcome, nowMs, run.system.clock.nowMs()) ?? [];
   } catch {
     return undefined;
   }

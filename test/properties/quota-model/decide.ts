@@ -1,7 +1,7 @@
 import { windowAround } from './calendar';
-import type { Counter, Funding } from './ledger-side';
+import type { Counter, Frozen, Funding } from './ledger-side';
 import { type Caller, type Limit, limitsOf } from './limits';
-import { type Frozen, type ProjectionSide, type Rolled, sumOf } from './projection-side';
+import { type ProjectionSide, type Rolled, sumOf } from './projection-side';
 
 export interface Ask {
   readonly caller: Caller;

@@ -1,7 +1,7 @@
 import { nanoUsd, toDecimalUsd } from '../../../src/kernel/money';
 import type { AdmittedHold, ReserveOutcome } from '../../../src/quota/quota-store.port';
 import type { Admission, Answer, Roll } from './decide';
-import type { Frozen } from './projection-side';
+import type { Frozen } from './ledger-side';
 
 /** What was counted, where it was admitted; throws where it is not what was predicted. */
 export function expectAnswer(

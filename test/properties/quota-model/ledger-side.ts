@@ -1,4 +1,10 @@
-import type { Frozen } from './projection-side';
+/** A window in which a hold counts. */
+export interface Frozen {
+  readonly counter: string;
+  readonly measure: 'requests' | 'usd';
+  readonly startMs: number;
+  readonly endMs: number;
+}
 
 export type Funding = 'wallet' | 'allowance' | 'subscription';
 

@@ -1,7 +1,7 @@
 import { type Admission, type Answer, type Ask, decide, type Refused } from './decide';
-import { type Counter, LedgerSide, type Row } from './ledger-side';
+import { type Counter, type Frozen, LedgerSide, type Row } from './ledger-side';
 import { limitsOf } from './limits';
-import { type Frozen, type Hold, ProjectionSide } from './projection-side';
+import { type Hold, ProjectionSide } from './projection-side';
 import { windowAround } from './calendar';
 
 /** Clocks of one system differ by minutes at most. */

@@ -1,12 +1,4 @@
-import type { Counter, Funding } from './ledger-side';
-
-/** A window in which a hold counts. */
-export interface Frozen {
-  readonly counter: string;
-  readonly measure: 'requests' | 'usd';
-  readonly startMs: number;
-  readonly endMs: number;
-}
+import type { Counter, Frozen, Funding } from './ledger-side';
 
 /** A second in which a hold counts. */
 export interface Rolled {

@@ -8,7 +8,7 @@ import type { Admission, Answer, Ask } from './decide';
 import { expectAnswer } from './expectations';
 import { type Charge, QuotaModel } from './model';
 import { comparePostgres, compareRedis } from './observed';
-import type { Frozen } from './projection-side';
+import type { Frozen } from './ledger-side';
 import type { ModelProcess, QuotaSystem } from './system';
 import type { Tally } from './tally';
 
@@ -131,7 +131,6 @@ export class TenantBeside {
       this.processes.map(({ id }) => id),
       'swept',
     );
-    await Promise.all(this.processes.map((process) => process.close()));
   }
 
   /** Another process takes its place. */
