@@ -23,7 +23,7 @@ describe('a gateway that is killed while it streams, beside one that lives', () 
 
   beforeAll(async () => {
     stage = await MoneyStage.open();
-    living = await stage.startGateway(SHORT_BEATS);
+    living = await stage.startGateway({ ...SHORT_BEATS, UPSTREAM_IDLE_MS: '600000' });
     paid = await stage.paidModel(living, {
       tenant: { initial_balance_usd: INITIAL_USD, daily_quota: null, monthly_quota: null },
     });
