@@ -9,7 +9,7 @@ import { codesOf, Tally } from './tally';
 import { TenantRun } from './tenant-run';
 
 const RUNS = extent(500, 10_000);
-const RUNS_AT_ONCE = extent(150, 3_000);
+const RUNS_AT_ONCE = extent(100, 2_000);
 const MOST_COMMANDS = 40;
 const PROVE_EVERY = 100;
 /** How long a counterexample is made smaller. */

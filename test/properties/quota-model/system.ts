@@ -1,4 +1,3 @@
-import type { OnApplicationShutdown } from '@nestjs/common';
 import { Invariants } from '../../../src/billing/invariants/invariants.service';
 import { LedgerService } from '../../../src/billing/ledger/ledger.service';
 import { Charges } from '../../../src/billing/settlement/charges';
@@ -9,8 +8,6 @@ import { ChargeWriter } from '../../../src/billing/writer/charge-writer';
 import { CLOCK, OffsetClock } from '../../../src/kernel/clock';
 import { floorOfTime } from '../../../src/kernel/ids';
 import { Settings } from '../../../src/platform/config/settings';
-import { LedgerCircuit } from '../../../src/platform/circuit/ledger-circuit';
-import { DATABASE_ACCESS, type DatabaseAccess } from '../../../src/platform/database/pg-connection';
 import { Metrics } from '../../../src/platform/metrics/metrics';
 import { ProcessIdentity } from '../../../src/platform/process/process-identity';
 import { EpochAuthority } from '../../../src/quota/epoch-authority';
@@ -49,7 +46,7 @@ export class StalledError extends Error {
 class Severable implements QuotaStore {
   isSevered = false;
 
-  constructor(readonly inner: QuotaStore & Partial<OnApplicationShutdown>) {}
+  constructor(private readonly inner: QuotaStore) {}
 
   reserve(hold: HoldRequest): Promise<ReserveOutcome> {
     return this.inner.reserve(hold);
@@ -109,10 +106,6 @@ export class ModelProcess {
     this.store.isSevered = true;
   }
 
-  async close(): Promise<void> {
-    await this.store.inner.onApplicationShutdown?.();
-  }
-
   async toldAll(): Promise<void> {
     if (this.store.isSevered) return;
     if (!(await this.queue.drain(DRAIN_MS))) throw new Error('the projection was not told');
@@ -159,21 +152,13 @@ export class QuotaSystem {
     await this.database.drop();
   }
 
-  storeOf(identity: ProcessIdentity): QuotaStore & Partial<OnApplicationShutdown> {
+  storeOf(identity: ProcessIdentity): QuotaStore {
     const { module } = this.host;
-    const [epochs, plans] = [module.get(EpochAuthority), module.get(ScopePlans)];
     if (this.kind === 'postgres') {
-      const access = module.get<DatabaseAccess>(DATABASE_ACCESS);
-      return new PostgresQuotaStore(
-        access,
-        epochs,
-        identity,
-        plans,
-        module.get(LedgerCircuit),
-        module.get(Settings),
-        this.clock,
-      );
+      // The host's store under another name: what Postgres prepares for a new connection costs more than a run.
+      return Object.assign(Object.create(module.get(PostgresQuotaStore)) as QuotaStore, { process: identity });
     }
+    const [epochs, plans] = [module.get(EpochAuthority), module.get(ScopePlans)];
     return new RedisQuotaStore(
       module.get(QuotaScripts),
       epochs,
