@@ -142,11 +142,11 @@ function inSomeOrder(
     const [request, outcome] = [requests[at], outcomes[at]];
     return request && outcome ? [{ ask, request, outcome }] : [];
   });
-  const { projection } = run.model;
+  const { projection, nowMs: fromMs } = run.model;
   const order = projection === undefined ? answered : orderOf(run, projection, run.model.nowMs, answered);
   if (!order) throw new Error(`no order explains ${JSON.stringify(outcomes, bigints)}`);
   return order.flatMap(({ ask, request, outcome }) => {
-    const charge = run.compare(ask, request, run.model.ask(ask), outcome);
+    const charge = run.compare(ask, request, run.model.ask(ask), outcome, fromMs);
     if (!charge) return [];
     run.model.nowMs = after(run.model.nowMs, charge.frozen);
     return [charge];

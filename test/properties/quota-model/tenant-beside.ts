@@ -87,8 +87,15 @@ export class TenantBeside {
   }
 
   /** Compares with what was predicted and, where it was admitted, takes it over. */
-  compare(ask: Ask, request: HoldRequest, predicted: Answer, outcome: ReserveOutcome): Charge | undefined {
-    const frozen = expectAnswer(predicted, outcome, this.model.nowMs, this.system.clock.nowMs());
+  /** @param fromMs when it was asked, at the earliest */
+  compare(
+    ask: Ask,
+    request: HoldRequest,
+    predicted: Answer,
+    outcome: ReserveOutcome,
+    fromMs = this.model.nowMs,
+  ): Charge | undefined {
+    const frozen = expectAnswer(predicted, outcome, fromMs, this.system.clock.nowMs());
     this.tally.count(predicted.admitted ? `paid by ${predicted.funding}` : predicted.code);
     if (!predicted.admitted || !outcome.admitted || !frozen) return undefined;
     return this.keep({ ask, request, hold: outcome.hold, answer: predicted, frozen });
