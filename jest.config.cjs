@@ -1,6 +1,8 @@
 /** Always started through `npm test` (Node 24 with --experimental-vm-modules: Nest 12 is pure ESM). */
 module.exports = {
   rootDir: '.',
+  // A worker that a large spec has left heavy makes whoever collects garbage in it wait for minutes.
+  workerIdleMemoryLimit: '600MB',
   testEnvironment: 'node',
   testRegex: '(src|test)/.*\\.spec\\.ts$',
   testPathIgnorePatterns: ['/node_modules/', '/dist/', '/.data/', ...(process.env.TEST_LONG ? [] : ['/test/long/'])],
