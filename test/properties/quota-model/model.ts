@@ -176,7 +176,8 @@ export class QuotaModel {
   raise(charge: Charge, amount: bigint): true | Refused {
     const before = charge.generation;
     // What its old projection still gives it is worth nothing: the row is of another epoch.
-    const inOld = this.isStale ? this.canExtend(charge, amount) : 'gone';
+    const isOfOld = this.isStale && charge.generation === this.installedIn;
+    const inOld = isOfOld ? this.canExtend(charge, amount) : 'gone';
     if (inOld !== true && inOld !== 'gone') return inOld;
     const raised = this.extend(charge, amount);
     if (raised !== 'gone') return raised;
