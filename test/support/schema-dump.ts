@@ -13,12 +13,19 @@ export async function dumpSchema(client: Client): Promise<string> {
   return `${sections.join('\n\n')}\n`;
 }
 
-const OURS = `n.nspname = 'public' and not c.relname like 'typeorm%' and c.relname <> 'migrations' and c.relname not like 'migrations_%'`;
+/** Which months have a partition depends on the day: only their parents and DEFAULT are part of the schema. */
+const OF_A_MONTH = `'_[0-9]{4}_[0-9]{2}$'`;
+
+const OURS = `n.nspname = 'public' and not c.relname like 'typeorm%' and c.relname <> 'migrations' and c.relname not like 'migrations_%'
+  and c.relname !~ ${OF_A_MONTH}`;
 
 const SECTIONS: readonly (readonly [string, string])[] = [
   [
     'tables',
-    `select format(e'table %s%s%s\\n%s', c.relname,
+    `select format(e'table %s%s%s%s%s\\n%s', c.relname,
+            ' partition by ' || pg_get_partkeydef(c.oid),
+            (select format(' partition of %s %s', i.inhparent::regclass, pg_get_expr(c.relpartbound, c.oid))
+               from pg_inherits i where i.inhrelid = c.oid),
             coalesce(' with (' || array_to_string(c.reloptions, ', ') || ')', ''),
             coalesce(e'\\n  comment ' || quote_literal(obj_description(c.oid, 'pg_class')), ''),
             (select string_agg(format('  %s %s%s%s%s%s', a.attname, format_type(a.atttypid, a.atttypmod),
@@ -85,6 +92,7 @@ const SECTIONS: readonly (readonly [string, string])[] = [
     `select format('%s: %s', g.table_name, string_agg(lower(g.privilege_type), ', ' order by g.privilege_type)) as line
      from information_schema.role_table_grants g
      where g.grantee = 'tollgate_app' and g.table_schema = 'public' and g.table_name <> 'migrations'
+       and g.table_name !~ ${OF_A_MONTH}
      group by g.table_name order by g.table_name`,
   ],
 ];

@@ -102,9 +102,16 @@ table ledger_account with (fillfactor=50)
   credit_limit_nano_usd bigint not null default 0
   version bigint not null default 0
   created_at timestamp with time zone not null default now()
-table ledger_transfer
-  comment 'Append-only double entry: one row debits and credits the same amount, so every row sums to zero. The version columns number the changes of a tenant''s account without gaps (null on the house side). No foreign keys: accounts are never deleted, and a key check would lock the house''s rows in every charge.'
-  id bigint not null generated always as identity
+table ledger_opening_balance
+  comment 'What the transfers up to the end of a month came to, written in the transaction that takes the month out of ledger_transfer; one row for every account that had any until then, the house''s, too. The newest month counts: an account has posted its opening balance and the sum of its transfers.'
+  month date not null
+  account_id uuid not null
+  posted_nano_usd numeric not null
+  version bigint not null comment 'How many changes of the account were taken out; 0 on the house side.'
+  created_at timestamp with time zone not null default now()
+table ledger_transfer partition by RANGE (created_at)
+  comment 'Append-only double entry: one row debits and credits the same amount, so every row sums to zero. The version columns number the changes of a tenant''s account without gaps (null on the house side), unique in each month. No foreign keys: accounts are never deleted, and a key check would lock the house''s rows in every charge. Months whose opening balances stand may have been taken out (ledger_begins_at).'
+  id bigint not null default nextval('ledger_transfer_id_seq'::regclass)
   kind text not null
   transaction_id uuid not null
   debit_account_id uuid not null
@@ -113,7 +120,18 @@ table ledger_transfer
   debit_version bigint
   credit_version bigint
   reason_code text
-  created_at timestamp with time zone not null default now()
+  created_at timestamp with time zone not null default clock_timestamp()
+table ledger_transfer_default partition of ledger_transfer DEFAULT
+  id bigint not null default nextval('ledger_transfer_id_seq'::regclass)
+  kind text not null
+  transaction_id uuid not null
+  debit_account_id uuid not null
+  credit_account_id uuid not null
+  amount_nano_usd bigint not null
+  debit_version bigint
+  credit_version bigint
+  reason_code text
+  created_at timestamp with time zone not null default clock_timestamp()
 table model_profile
   model text not null
   is_reasoning boolean not null default false
@@ -165,13 +183,48 @@ table quota_follower
   beat bigint not null default 0
   epoch bigint not null default 0
   seen_ms bigint not null default 0 comment 'In mode postgres: for how long of this epoch the process has seen the server answer without a break, by its own monotonic clock, as of its last beat. Redis decides again once every living process has seen the same one long enough.'
+table request_attempt partition by RANGE (request_id)
+  comment 'One row for each upstream that a request was sent to. Operational: losing a row costs no money. Names are copied in; upstream_id is null once the upstream is deleted.'
+  request_id uuid not null
+  attempt smallint not null
+  tenant_id uuid not null
+  model text
+  upstream_id uuid
+  upstream_name text
+  provider_name text
+  status integer comment 'Of the upstream''s answer; null where none came.'
+  outcome text not null
+  is_served boolean not null
+  ttft_ms integer
+  duration_ms integer not null
+  tokens jsonb comment 'By bucket, only those that are not empty.'
+  upstream_cost_nano_usd bigint not null default 0
+  paid_by text not null
+  created_at timestamp with time zone not null default now()
+table request_attempt_default partition of request_attempt DEFAULT
+  request_id uuid not null
+  attempt smallint not null
+  tenant_id uuid not null
+  model text
+  upstream_id uuid
+  upstream_name text
+  provider_name text
+  status integer
+  outcome text not null
+  is_served boolean not null
+  ttft_ms integer
+  duration_ms integer not null
+  tokens jsonb
+  upstream_cost_nano_usd bigint not null default 0
+  paid_by text not null
+  created_at timestamp with time zone not null default now()
 table request_billing_snapshot
   comment 'Immutable: everything needed to compute the amount again.'
   transaction_id uuid not null
   tenant_id uuid not null
   arithmetic jsonb not null
   created_at timestamp with time zone not null default now()
-table request_log
+table request_log partition by RANGE (id)
   comment 'Operational record; id is the trace id. Losing a row costs no money.'
   id uuid not null
   tenant_id uuid not null
@@ -189,6 +242,23 @@ table request_log
   ttft_ms integer
   created_at timestamp with time zone not null default now()
   usage jsonb comment 'Of a call that RUN_MODE=simple did not charge: tokens by bucket, how they were counted, the price version and what the call would have cost. Null where a charge says it.'
+table request_log_default partition of request_log DEFAULT
+  id uuid not null
+  tenant_id uuid not null
+  api_key_id uuid
+  client_request_id text
+  channel text not null
+  route text not null
+  model text
+  is_stream boolean not null
+  status integer not null
+  error_code text
+  end_reason text
+  attempts jsonb not null default '[]'::jsonb
+  duration_ms integer not null
+  ttft_ms integer
+  created_at timestamp with time zone not null default now()
+  usage jsonb
 table subscription
   comment 'Closed, never deleted: money rows name it for ever. For every key of its group, or for those of one user in it.'
   id uuid not null
@@ -317,12 +387,21 @@ ledger_account.ledger_account_promo_check CHECK (((name <> 'promo'::text) OR ((p
 ledger_account.ledger_account_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
 ledger_account.ledger_account_tenant_id_name_key UNIQUE NULLS NOT DISTINCT (tenant_id, name);
 ledger_account.ledger_account_version_check CHECK ((version >= 0));
+ledger_opening_balance.ledger_opening_balance_month_check CHECK ((EXTRACT(day FROM month) = (1)::numeric));
+ledger_opening_balance.ledger_opening_balance_pkey PRIMARY KEY (month, account_id);
+ledger_opening_balance.ledger_opening_balance_version_check CHECK ((version >= 0));
 ledger_transfer.ledger_transfer_amount_nano_usd_check CHECK ((amount_nano_usd > 0));
 ledger_transfer.ledger_transfer_check CHECK ((debit_account_id <> credit_account_id));
 ledger_transfer.ledger_transfer_credit_version_check CHECK ((credit_version > 0));
 ledger_transfer.ledger_transfer_debit_version_check CHECK ((debit_version > 0));
-ledger_transfer.ledger_transfer_kind_check CHECK ((kind = ANY (ARRAY['charge'::text, 'recharge'::text, 'adjustment'::text, 'overrun_repayment'::text, 'refund'::text, 'correction'::text, 'upstream_cost'::text])));
-ledger_transfer.ledger_transfer_pkey PRIMARY KEY (id);
+ledger_transfer.ledger_transfer_kind_check CHECK ((kind = ANY (ARRAY['charge'::text, 'recharge'::text, 'adjustment'::text, 'overrun_repayment'::text, 'refund'::text, 'correction'::text, 'credit_note'::text, 'upstream_cost'::text])));
+ledger_transfer.ledger_transfer_pkey PRIMARY KEY (id, created_at);
+ledger_transfer_default.ledger_transfer_amount_nano_usd_check CHECK ((amount_nano_usd > 0));
+ledger_transfer_default.ledger_transfer_check CHECK ((debit_account_id <> credit_account_id));
+ledger_transfer_default.ledger_transfer_credit_version_check CHECK ((credit_version > 0));
+ledger_transfer_default.ledger_transfer_debit_version_check CHECK ((debit_version > 0));
+ledger_transfer_default.ledger_transfer_default_pkey PRIMARY KEY (id, created_at);
+ledger_transfer_default.ledger_transfer_kind_check CHECK ((kind = ANY (ARRAY['charge'::text, 'recharge'::text, 'adjustment'::text, 'overrun_repayment'::text, 'refund'::text, 'correction'::text, 'credit_note'::text, 'upstream_cost'::text])));
 model_profile.model_profile_default_output_reserve_tokens_check CHECK ((default_output_reserve_tokens > 0));
 model_profile.model_profile_max_output_tokens_check CHECK ((max_output_tokens > 0));
 model_profile.model_profile_pkey PRIMARY KEY (model);
@@ -349,9 +428,17 @@ quota_authority.quota_authority_pkey PRIMARY KEY (only_row);
 quota_counter.quota_counter_pkey PRIMARY KEY (tenant_id, counter);
 quota_follower.quota_follower_pkey PRIMARY KEY (process_id);
 quota_follower.quota_follower_seen_ms_check CHECK ((seen_ms >= 0));
+request_attempt.request_attempt_paid_by_check CHECK ((paid_by = ANY (ARRAY['tenant'::text, 'house'::text, 'nobody'::text])));
+request_attempt.request_attempt_pkey PRIMARY KEY (request_id, attempt);
+request_attempt.request_attempt_upstream_id_fkey FOREIGN KEY (upstream_id) REFERENCES upstream(id) ON DELETE SET NULL;
+request_attempt_default.request_attempt_default_pkey PRIMARY KEY (request_id, attempt);
+request_attempt_default.request_attempt_paid_by_check CHECK ((paid_by = ANY (ARRAY['tenant'::text, 'house'::text, 'nobody'::text])));
+request_attempt_default.request_attempt_upstream_id_fkey FOREIGN KEY (upstream_id) REFERENCES upstream(id) ON DELETE SET NULL;
 request_billing_snapshot.request_billing_snapshot_pkey PRIMARY KEY (transaction_id);
 request_log.request_log_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_key(id) ON DELETE SET NULL;
 request_log.request_log_pkey PRIMARY KEY (id);
+request_log_default.request_log_api_key_id_fkey FOREIGN KEY (api_key_id) REFERENCES api_key(id) ON DELETE SET NULL;
+request_log_default.request_log_default_pkey PRIMARY KEY (id);
 subscription.subscription_check CHECK ((ends_at > starts_at));
 subscription.subscription_daily_limit_nano_usd_check CHECK (((daily_limit_nano_usd >= 0) AND (daily_limit_nano_usd <= '9000000000000000'::bigint)));
 subscription.subscription_monthly_limit_nano_usd_check CHECK (((monthly_limit_nano_usd >= 0) AND (monthly_limit_nano_usd <= '9000000000000000'::bigint)));
@@ -419,12 +506,17 @@ CREATE INDEX group_rpm_override_by_user ON public.group_rpm_override USING btree
 CREATE UNIQUE INDEX group_rpm_override_pkey ON public.group_rpm_override USING btree (group_id, user_id);
 CREATE UNIQUE INDEX ledger_account_pkey ON public.ledger_account USING btree (id);
 CREATE UNIQUE INDEX ledger_account_tenant_id_name_key ON public.ledger_account USING btree (tenant_id, name) NULLS NOT DISTINCT;
-CREATE INDEX ledger_transfer_by_transaction ON public.ledger_transfer USING btree (transaction_id);
-CREATE UNIQUE INDEX ledger_transfer_credit_version ON public.ledger_transfer USING btree (credit_account_id, credit_version) WHERE (credit_version IS NOT NULL);
-CREATE UNIQUE INDEX ledger_transfer_debit_version ON public.ledger_transfer USING btree (debit_account_id, debit_version) WHERE (debit_version IS NOT NULL);
-CREATE INDEX ledger_transfer_house_credit ON public.ledger_transfer USING btree (credit_account_id, id) WHERE ((credit_version IS NULL) AND (credit_account_id <> '00000000-0000-7000-8000-000000000001'::uuid));
-CREATE INDEX ledger_transfer_house_debit ON public.ledger_transfer USING btree (debit_account_id, id) WHERE (debit_version IS NULL);
-CREATE UNIQUE INDEX ledger_transfer_pkey ON public.ledger_transfer USING btree (id);
+CREATE UNIQUE INDEX ledger_opening_balance_pkey ON public.ledger_opening_balance USING btree (month, account_id);
+CREATE INDEX ledger_transfer_by_transaction ON ONLY public.ledger_transfer USING btree (transaction_id);
+CREATE INDEX ledger_transfer_default_credit_account_id_id_idx ON public.ledger_transfer_default USING btree (credit_account_id, id) WHERE ((credit_version IS NULL) AND (credit_account_id <> '00000000-0000-7000-8000-000000000001'::uuid));
+CREATE UNIQUE INDEX ledger_transfer_default_credit_version ON public.ledger_transfer_default USING btree (credit_account_id, credit_version) WHERE (credit_version IS NOT NULL);
+CREATE INDEX ledger_transfer_default_debit_account_id_id_idx ON public.ledger_transfer_default USING btree (debit_account_id, id) WHERE (debit_version IS NULL);
+CREATE UNIQUE INDEX ledger_transfer_default_debit_version ON public.ledger_transfer_default USING btree (debit_account_id, debit_version) WHERE (debit_version IS NOT NULL);
+CREATE UNIQUE INDEX ledger_transfer_default_pkey ON public.ledger_transfer_default USING btree (id, created_at);
+CREATE INDEX ledger_transfer_default_transaction_id_idx ON public.ledger_transfer_default USING btree (transaction_id);
+CREATE INDEX ledger_transfer_house_credit ON ONLY public.ledger_transfer USING btree (credit_account_id, id) WHERE ((credit_version IS NULL) AND (credit_account_id <> '00000000-0000-7000-8000-000000000001'::uuid));
+CREATE INDEX ledger_transfer_house_debit ON ONLY public.ledger_transfer USING btree (debit_account_id, id) WHERE (debit_version IS NULL);
+CREATE UNIQUE INDEX ledger_transfer_pkey ON ONLY public.ledger_transfer USING btree (id, created_at);
 CREATE UNIQUE INDEX model_profile_pkey ON public.model_profile USING btree (model);
 CREATE INDEX price_by_model ON public.price USING btree (model, effective_from DESC, id DESC);
 CREATE UNIQUE INDEX price_pkey ON public.price USING btree (id);
@@ -433,10 +525,17 @@ CREATE UNIQUE INDEX provider_pkey ON public.provider USING btree (id);
 CREATE UNIQUE INDEX quota_authority_pkey ON public.quota_authority USING btree (only_row);
 CREATE UNIQUE INDEX quota_counter_pkey ON public.quota_counter USING btree (tenant_id, counter);
 CREATE UNIQUE INDEX quota_follower_pkey ON public.quota_follower USING btree (process_id);
+CREATE INDEX request_attempt_by_upstream ON ONLY public.request_attempt USING btree (upstream_id, request_id);
+CREATE UNIQUE INDEX request_attempt_default_pkey ON public.request_attempt_default USING btree (request_id, attempt);
+CREATE INDEX request_attempt_default_upstream_id_request_id_idx ON public.request_attempt_default USING btree (upstream_id, request_id);
+CREATE UNIQUE INDEX request_attempt_pkey ON ONLY public.request_attempt USING btree (request_id, attempt);
 CREATE UNIQUE INDEX request_billing_snapshot_pkey ON public.request_billing_snapshot USING btree (transaction_id);
-CREATE INDEX request_log_by_api_key ON public.request_log USING btree (api_key_id, id) WHERE (api_key_id IS NOT NULL);
-CREATE INDEX request_log_by_tenant ON public.request_log USING btree (tenant_id, id);
-CREATE UNIQUE INDEX request_log_pkey ON public.request_log USING btree (id);
+CREATE INDEX request_log_by_api_key ON ONLY public.request_log USING btree (api_key_id, id) WHERE (api_key_id IS NOT NULL);
+CREATE INDEX request_log_by_tenant ON ONLY public.request_log USING btree (tenant_id, id);
+CREATE INDEX request_log_default_api_key_id_id_idx ON public.request_log_default USING btree (api_key_id, id) WHERE (api_key_id IS NOT NULL);
+CREATE UNIQUE INDEX request_log_default_pkey ON public.request_log_default USING btree (id);
+CREATE INDEX request_log_default_tenant_id_id_idx ON public.request_log_default USING btree (tenant_id, id);
+CREATE UNIQUE INDEX request_log_pkey ON ONLY public.request_log USING btree (id);
 CREATE INDEX subscription_by_group ON public.subscription USING btree (group_id, id);
 CREATE INDEX subscription_by_tenant ON public.subscription USING btree (tenant_id, id);
 CREATE INDEX subscription_by_user ON public.subscription USING btree (user_id, id) WHERE (user_id IS NOT NULL);
@@ -460,7 +559,9 @@ CREATE TRIGGER free_allowance_changed AFTER INSERT OR DELETE OR UPDATE ON public
 CREATE TRIGGER gateway_process_ends BEFORE UPDATE OF status ON public.gateway_process FOR EACH ROW WHEN (((old.status = 'alive'::text) AND (new.status <> 'alive'::text))) EXECUTE FUNCTION await_rows_of_process();
 CREATE TRIGGER group_rpm_override_changed AFTER INSERT OR DELETE OR UPDATE ON public.group_rpm_override FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
 CREATE TRIGGER credit_limit_changed AFTER UPDATE OF credit_limit_nano_usd ON public.ledger_account FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
+CREATE TRIGGER ledger_opening_balance_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_opening_balance FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
 CREATE TRIGGER ledger_transfer_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_transfer FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
+CREATE TRIGGER ledger_transfer_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_transfer_default FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
 CREATE TRIGGER model_profile_changed AFTER INSERT OR DELETE OR UPDATE ON public.model_profile FOR EACH ROW EXECUTE FUNCTION notify_change('model');
 CREATE TRIGGER price_changed AFTER INSERT OR DELETE OR UPDATE ON public.price FOR EACH ROW EXECUTE FUNCTION notify_change('model');
 CREATE TRIGGER provider_changed AFTER INSERT OR DELETE OR UPDATE ON public.provider FOR EACH ROW EXECUTE FUNCTION notify_change('id');
@@ -722,6 +823,93 @@ AS $function$
       'audio', b.tokens_audio, 'image', b.tokens_image))
   from billing_transaction b where b.id = any (p_won) and b.status = 'COMMITTED';
 $function$;
+CREATE OR REPLACE FUNCTION public.create_month_partition(p_table text, p_key text, p_month timestamp without time zone)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'pg_temp'
+AS $function$
+declare
+  v_name constant text := p_table || to_char(p_month, '_YYYY_MM');
+  v_default constant text := p_table || '_default';
+  v_begin constant timestamptz := p_month at time zone 'UTC';
+  v_end constant timestamptz := (p_month + interval '1 month') at time zone 'UTC';
+  v_is_ledger constant boolean := p_table = 'ledger_transfer';
+  v_from constant text := case when v_is_ledger then v_begin::text else uuid_floor(v_begin)::text end;
+  v_to constant text := case when v_is_ledger then v_end::text else uuid_floor(v_end)::text end;
+  v_strays boolean;
+begin
+  if to_regclass(format('public.%I', v_name)) is not null then return null; end if;
+  if v_begin <= clock_timestamp() + interval '1 day' then
+    execute format('lock table %I in share row exclusive mode', p_table);
+  end if;
+  execute format('lock table %I in access exclusive mode', v_default);
+  execute format('create table %I (like %I including all)', v_name, p_table);
+  if v_is_ledger then
+    execute format('create unique index %I on %I (debit_account_id, debit_version) where debit_version is not null',
+      v_name || '_debit_version', v_name);
+    execute format('create unique index %I on %I (credit_account_id, credit_version) where credit_version is not null',
+      v_name || '_credit_version', v_name);
+  end if;
+  execute format('select exists (select from %I where %I >= %L and %I < %L)', v_default, p_key, v_from, p_key, v_to)
+    into v_strays;
+  if v_strays then
+    if v_is_ledger then execute format('alter table %I disable trigger %I', v_default, p_table || '_is_append_only'); end if;
+    execute format('with moved as (delete from %I where %I >= %L and %I < %L returning *) insert into %I select * from moved',
+      v_default, p_key, v_from, p_key, v_to, v_name);
+    if v_is_ledger then execute format('alter table %I enable trigger %I', v_default, p_table || '_is_append_only'); end if;
+  end if;
+  if v_is_ledger then
+    execute format('create trigger %I before update or delete or truncate on %I for each statement '
+      'execute function refuse_change_of_append_only()', p_table || '_is_append_only', v_name);
+  end if;
+  execute format('alter table %I attach partition %I for values from (%L) to (%L)', p_table, v_name, v_from, v_to);
+  if exists (select from pg_roles where rolname = 'tollgate_app') then
+    execute format('revoke all on %I from tollgate_app', v_name);
+  end if;
+  return v_name;
+end $function$
+  comment 'Makes one month of one table with its indexes, trigger and rights, and takes over what DEFAULT has of it; null where it is there. Whoever may use the parent may use it through the parent, nobody but the owner directly.';
+CREATE OR REPLACE FUNCTION public.create_month_partitions(p_from timestamp with time zone, p_months integer)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'public', 'pg_temp'
+ SET lock_timeout TO '2s'
+AS $function$
+declare
+  v_month timestamp;
+  v_table text[];
+  v_name text;
+begin
+  if p_months is null or p_months not between 0 and 1200 then
+    raise exception 'between 0 and 1200 months, not %', p_months using errcode = 'invalid_parameter_value';
+  end if;
+  -- One at a time; after that nobody's charge or list waits for us for long.
+  perform pg_advisory_xact_lock(month_partitions_lock());
+  perform set_config('lock_timeout', '200ms', true);
+  for n in 0 .. p_months - 1 loop
+    v_month := date_trunc('month', p_from at time zone 'UTC') + make_interval(months => n);
+    continue when v_month at time zone 'UTC' < ledger_begins_at();
+    foreach v_table slice 1 in array
+      array[['ledger_transfer', 'created_at'], ['request_log', 'id'], ['request_attempt', 'request_id']] loop
+      v_name := create_month_partition(v_table[1], v_table[2], v_month);
+      if v_name is not null then return next v_name; end if;
+    end loop;
+  end loop;
+end $function$
+  comment 'Makes the partitions of so many months (UTC), the first the one of p_from, where they are not there, and answers those it made. A month whose opening balances stand is not made anew. The gateway''s own role may call it. Fails with lock_not_available, and changes nothing, where a lock is not free at once: try again.';
+CREATE OR REPLACE FUNCTION public.ledger_begins_at()
+ RETURNS timestamp with time zone
+ LANGUAGE sql
+ STABLE
+RETURN COALESCE((SELECT ((max(ledger_opening_balance.month) + '1 mon'::interval) AT TIME ZONE 'UTC'::text) AS timezone FROM ledger_opening_balance), '-infinity'::timestamp with time zone)
+  comment 'Whatever ended at or after this has its transfers in ledger_transfer; those of before were taken out with their months.';
+CREATE OR REPLACE FUNCTION public.month_partitions_lock()
+ RETURNS bigint
+ LANGUAGE sql
+ IMMUTABLE
+RETURN '7203514650193409'::bigint
+  comment 'Advisory lock of whoever adds or takes out a month.';
 CREATE OR REPLACE FUNCTION public.notify_change()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1188,6 +1376,12 @@ AS $function$
 begin
   raise exception 'the mode changes only together with the epoch' using errcode = 'restrict_violation';
 end $function$;
+CREATE OR REPLACE FUNCTION public.uuid_floor(p_at timestamp with time zone)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE STRICT
+RETURN ((lpad(to_hex((floor((EXTRACT(epoch FROM p_at) * (1000)::numeric)))::bigint), 12, '0'::text) || repeat('0'::text, 20)))::uuid
+  comment 'Every UUIDv7 made at or after this moment is greater.';
 CREATE OR REPLACE FUNCTION public.wallet_after_charge(p_after bigint, p_posted bigint, p_amount bigint, p_credit_limit bigint)
  RETURNS bigint
  LANGUAGE plpgsql
@@ -1226,15 +1420,20 @@ free_allowance: delete, insert, select, update
 gateway_process: delete, insert, select, update
 group_rpm_override: delete, insert, select, update
 ledger_account: insert, select, update
+ledger_opening_balance: select
 ledger_transfer: insert, select
+ledger_transfer_default: select
 model_profile: delete, insert, select, update
 price: insert, select, update
 provider: delete, insert, select, update
 quota_authority: delete, insert, select, update
 quota_counter: delete, insert, select, update
 quota_follower: delete, insert, select, update
+request_attempt: delete, insert, select, update
+request_attempt_default: select
 request_billing_snapshot: insert, select
 request_log: delete, insert, select, update
+request_log_default: select
 subscription: insert, select, update
 tenant: insert, select, update
 tenant_balance: delete, insert, select, update

@@ -9,6 +9,7 @@ import { QuotaDecision1763800205000 } from '../../../migrations/1763800205000-qu
 import { ReserveInPostgres1763800210000 } from '../../../migrations/1763800210000-reserve-in-postgres';
 import { UsageInRequestLog1763800300000 } from '../../../migrations/1763800300000-usage-in-request-log';
 import { Checkpoints1763800400000 } from '../../../migrations/1763800400000-checkpoints';
+import { MonthlyPartitions1763900100000 } from '../../../migrations/1763900100000-monthly-partitions';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -25,4 +26,5 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   ReserveInPostgres1763800210000,
   UsageInRequestLog1763800300000,
   Checkpoints1763800400000,
+  MonthlyPartitions1763900100000,
 ];
