@@ -5,10 +5,11 @@ import { BillingModule } from '../billing/billing.module';
 import { QuotaModule } from '../quota/quota.module';
 import { DeadCharges } from './dead-charges';
 import { HoldSweeper } from './hold-sweeper';
+import { MonthKeeper } from './month-keeper';
 
 @Module({
   imports: [DatabaseAccessModule, ScheduleModule.forRoot(), BillingModule, QuotaModule],
-  providers: [DeadCharges, HoldSweeper],
+  providers: [DeadCharges, HoldSweeper, MonthKeeper],
   exports: [HoldSweeper],
 })
 export class SyncModule {}

@@ -34,6 +34,8 @@ const NAMES = [
   'tollgate_quota_refusals_passed_total',
   'tollgate_rates_in_process_total',
   'tollgate_invariant_violations',
+  'tollgate_partition_months_ahead',
+  'tollgate_partition_stray_rows',
 ];
 
 describe('Metrics', () => {

@@ -129,6 +129,19 @@ export class Metrics {
     this.named('tollgate_invariant_violations', 'Violations that the last check of the invariants found.'),
   );
 
+  readonly partitionMonthsAhead = gauge(
+    this.named(
+      'tollgate_partition_months_ahead',
+      'Months after the current one that have partitions, as of the last daily look; negative where the current has none.',
+    ),
+  );
+  readonly partitionStrays = gauge(
+    this.named(
+      'tollgate_partition_stray_rows',
+      'Rows in DEFAULT partitions, as of the last daily look: 0 when all is well.',
+    ),
+  );
+
   private readonly samplers: (() => void)[] = [];
 
   /** Runs `sample` before each scrape: for gauges that are read rather than counted. Must be quick and synchronous. */
