@@ -1,6 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { PaidModel } from '../factories/paid-model';
 import type { ClientRecord } from '../support/client-log';
+import { extent } from '../support/extent';
 import { ALL_HOLD, firstSeed, invariantsOf, MoneyStage, Seeded, until } from '../support/money-stage';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy';
 import type { TestGateway } from '../support/test-gateway';
@@ -8,6 +9,8 @@ import type { TestGateway } from '../support/test-gateway';
 const CLIENTS = 20;
 const SEED = firstSeed();
 const INITIAL_NANO_USD = 1_000_000_000_000n;
+/** How often a wire loses what comes back over it, each time for 150 ms. */
+const LOSSES = extent(4, 60);
 
 /** One gateway reaches its servers over wires that break, another over whole ones; both charge the same tenant. */
 describe(`wires that break under load (seed ${SEED})`, () => {
@@ -104,21 +107,21 @@ describe(`wires that break under load (seed ${SEED})`, () => {
 
   it('loses nothing when Redis acts but its replies are lost', async () => {
     await expectNothingLostUnder(async () => {
-      for (let round = 0; round < 4; round += 1) {
+      for (let round = 0; round < LOSSES; round += 1) {
         await broken(redisWire, 'lose_replies', 150);
         await delay(250);
       }
     });
-  }, 60_000);
+  }, 60_000 + LOSSES * 1_000);
 
   it('loses nothing when Postgres commits but its replies are lost', async () => {
     await expectNothingLostUnder(async () => {
-      for (let round = 0; round < 4; round += 1) {
+      for (let round = 0; round < LOSSES; round += 1) {
         await broken(postgresWire, 'lose_replies', 150);
         await delay(250);
       }
     });
-  }, 60_000);
+  }, 60_000 + LOSSES * 1_000);
 
   it('loses nothing when nothing is heard of Redis for 3 seconds', async () => {
     await expectNothingLostUnder(() => broken(redisWire, 'silence', 3_000));
