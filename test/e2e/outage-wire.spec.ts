@@ -105,23 +105,31 @@ describe(`wires that break under load (seed ${SEED})`, () => {
     wire.reset();
   }
 
-  it('loses nothing when Redis acts but its replies are lost', async () => {
-    await expectNothingLostUnder(async () => {
-      for (let round = 0; round < LOSSES; round += 1) {
-        await broken(redisWire, 'lose_replies', 150);
-        await delay(250);
-      }
-    });
-  }, 60_000 + LOSSES * 1_000);
+  it(
+    'loses nothing when Redis acts but its replies are lost',
+    async () => {
+      await expectNothingLostUnder(async () => {
+        for (let round = 0; round < LOSSES; round += 1) {
+          await broken(redisWire, 'lose_replies', 150);
+          await delay(250);
+        }
+      });
+    },
+    60_000 + LOSSES * 1_000,
+  );
 
-  it('loses nothing when Postgres commits but its replies are lost', async () => {
-    await expectNothingLostUnder(async () => {
-      for (let round = 0; round < LOSSES; round += 1) {
-        await broken(postgresWire, 'lose_replies', 150);
-        await delay(250);
-      }
-    });
-  }, 60_000 + LOSSES * 1_000);
+  it(
+    'loses nothing when Postgres commits but its replies are lost',
+    async () => {
+      await expectNothingLostUnder(async () => {
+        for (let round = 0; round < LOSSES; round += 1) {
+          await broken(postgresWire, 'lose_replies', 150);
+          await delay(250);
+        }
+      });
+    },
+    60_000 + LOSSES * 1_000,
+  );
 
   it('loses nothing when nothing is heard of Redis for 3 seconds', async () => {
     await expectNothingLostUnder(() => broken(redisWire, 'silence', 3_000));
