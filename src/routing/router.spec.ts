@@ -32,6 +32,8 @@ function upstream(id: string, weight = 1, priority = 0): RoutableUpstream {
     weight,
     costInputNanoUsdPerMtok: ZERO_NANO_USD,
     costOutputNanoUsdPerMtok: ZERO_NANO_USD,
+    costCachedInputNanoUsdPerMtok: ZERO_NANO_USD,
+    costCacheWriteNanoUsdPerMtok: ZERO_NANO_USD,
   };
 }
 

@@ -19,8 +19,11 @@ export interface RoutableUpstream {
   readonly priority: number;
   /** Share of the calls within the priority; 0: only when nothing else is left. */
   readonly weight: number;
+  /** What the provider charges us. */
   readonly costInputNanoUsdPerMtok: NanoUsd;
   readonly costOutputNanoUsdPerMtok: NanoUsd;
+  readonly costCachedInputNanoUsdPerMtok: NanoUsd;
+  readonly costCacheWriteNanoUsdPerMtok: NanoUsd;
 }
 
 export interface ListedModel {
@@ -49,6 +52,8 @@ interface Row {
   readonly enabled: boolean;
   readonly cost_input: string;
   readonly cost_output: string;
+  readonly cost_cached_input: string;
+  readonly cost_cache_write: string;
   readonly created_at: Date;
   readonly provider_id: string;
   readonly provider_name: string;
@@ -60,6 +65,8 @@ interface Row {
 const ALL_UPSTREAMS = `
 select u.id, u.name, u.model, u.upstream_model, u.priority, u.weight, u.timeout_ms, u.enabled, u.created_at,
        u.cost_input_nano_usd_per_mtok as cost_input, u.cost_output_nano_usd_per_mtok as cost_output,
+       coalesce(u.cost_cached_input_nano_usd_per_mtok, u.cost_input_nano_usd_per_mtok) as cost_cached_input,
+       coalesce(u.cost_cache_write_nano_usd_per_mtok, u.cost_input_nano_usd_per_mtok) as cost_cache_write,
        p.id as provider_id, p.name as provider_name, p.kind, p.base_url, p.api_key_encrypted
   from upstream u join provider p on p.id = u.provider_id
  order by u.priority, u.id`;
@@ -182,6 +189,8 @@ export class UpstreamDirectory implements OnModuleInit {
       weight: row.weight,
       costInputNanoUsdPerMtok: nanoUsd(row.cost_input),
       costOutputNanoUsdPerMtok: nanoUsd(row.cost_output),
+      costCachedInputNanoUsdPerMtok: nanoUsd(row.cost_cached_input),
+      costCacheWriteNanoUsdPerMtok: nanoUsd(row.cost_cache_write),
     };
   }
 

@@ -59,6 +59,16 @@ export class CreateUpstreamDto {
   @MayBeAbsent()
   @IsUsdPrice()
   cost_output_usd_per_mtok?: string;
+
+  /** Of input that the provider had cached. Left out or null: as input. */
+  @IsOptional()
+  @IsUsdPrice()
+  cost_cached_input_usd_per_mtok?: string | null;
+
+  /** Of input that the provider caches. Left out or null: as input. */
+  @IsOptional()
+  @IsUsdPrice()
+  cost_cache_write_usd_per_mtok?: string | null;
 }
 
 /** Only what is named changes. */
@@ -92,6 +102,10 @@ export class UpstreamDto {
   enabled!: boolean;
   cost_input_usd_per_mtok!: string;
   cost_output_usd_per_mtok!: string;
+  /** Null: as input. */
+  cost_cached_input_usd_per_mtok!: string | null;
+  /** Null: as input. */
+  cost_cache_write_usd_per_mtok!: string | null;
   created_at!: string;
   updated_at!: string;
 }

@@ -45,6 +45,8 @@ export class UpstreamsService {
         enabled: dto.enabled ?? true,
         costInputNanoUsdPerMtok: costOf(dto.cost_input_usd_per_mtok),
         costOutputNanoUsdPerMtok: costOf(dto.cost_output_usd_per_mtok),
+        costCachedInputNanoUsdPerMtok: costOrAsInput(dto.cost_cached_input_usd_per_mtok),
+        costCacheWriteNanoUsdPerMtok: costOrAsInput(dto.cost_cache_write_usd_per_mtok),
         createdAt: now,
         updatedAt: now,
       });
@@ -92,6 +94,12 @@ export class UpstreamsService {
       if (dto.cost_output_usd_per_mtok !== undefined) {
         row.costOutputNanoUsdPerMtok = costOf(dto.cost_output_usd_per_mtok);
       }
+      if (dto.cost_cached_input_usd_per_mtok !== undefined) {
+        row.costCachedInputNanoUsdPerMtok = costOrAsInput(dto.cost_cached_input_usd_per_mtok);
+      }
+      if (dto.cost_cache_write_usd_per_mtok !== undefined) {
+        row.costCacheWriteNanoUsdPerMtok = costOrAsInput(dto.cost_cache_write_usd_per_mtok);
+      }
       const after = render(await manager.save(row));
       await audit(manager, { actor, action: 'update', entity: 'upstream', entityId: id, before, after });
       return after;
@@ -117,6 +125,11 @@ function costOf(text: string | undefined): NanoUsd {
   return nanoUsdOfPrice(text ?? '0');
 }
 
+/** Null: as input. */
+function costOrAsInput(text: string | null | undefined): NanoUsd | null {
+  return text === null || text === undefined ? null : nanoUsdOfPrice(text);
+}
+
 function render(row: Upstream): Readonly<UpstreamDto> {
   return {
     id: row.id,
@@ -131,7 +144,13 @@ function render(row: Upstream): Readonly<UpstreamDto> {
     enabled: row.enabled,
     cost_input_usd_per_mtok: toDecimalUsd(row.costInputNanoUsdPerMtok),
     cost_output_usd_per_mtok: toDecimalUsd(row.costOutputNanoUsdPerMtok),
+    cost_cached_input_usd_per_mtok: usdOrNull(row.costCachedInputNanoUsdPerMtok),
+    cost_cache_write_usd_per_mtok: usdOrNull(row.costCacheWriteNanoUsdPerMtok),
     created_at: row.createdAt.toISOString(),
     updated_at: row.updatedAt.toISOString(),
   };
+}
+
+function usdOrNull(cost: NanoUsd | null): string | null {
+  return cost === null ? null : toDecimalUsd(cost);
 }

@@ -6,6 +6,11 @@ const money: ValueTransformer = {
   from: (value: string) => nanoUsd(value),
 };
 
+const moneyOrNull: ValueTransformer = {
+  to: (value: NanoUsd | null) => value?.toString() ?? null,
+  from: (value: string | null) => (value === null ? null : nanoUsd(value)),
+};
+
 /** One provider's offer of one model that clients ask for by `model`. */
 @Entity({ name: 'upstream' })
 export class Upstream {
@@ -47,6 +52,14 @@ export class Upstream {
 
   @Column({ name: 'cost_output_nano_usd_per_mtok', type: 'bigint', transformer: money })
   costOutputNanoUsdPerMtok!: NanoUsd;
+
+  /** Null: as input. */
+  @Column({ name: 'cost_cached_input_nano_usd_per_mtok', type: 'bigint', nullable: true, transformer: moneyOrNull })
+  costCachedInputNanoUsdPerMtok!: NanoUsd | null;
+
+  /** Null: as input. */
+  @Column({ name: 'cost_cache_write_nano_usd_per_mtok', type: 'bigint', nullable: true, transformer: moneyOrNull })
+  costCacheWriteNanoUsdPerMtok!: NanoUsd | null;
 
   @CreateDateColumn({ name: 'created_at', type: 'timestamptz' })
   createdAt!: Date;
