@@ -42,6 +42,7 @@ function principalOf(row: ApiKeyRow): Principal {
     allowedModels: row.allowed_models === null ? null : new Set(row.allowed_models),
     limits: limitsOf(row),
     unknownPricePolicy: row.unknown_price_policy,
+    priceMultiplierMillionths: BigInt(row.price_multiplier_millionths),
   };
 }
 

@@ -34,6 +34,7 @@ export interface ApiKeyRow {
   readonly user_platforms: readonly PlatformQuotaRow[] | null;
   readonly group_id: string | null;
   readonly group_kind: GroupKind | null;
+  readonly price_multiplier_millionths: string;
   /** The user's override where there is one, else the group's; null is none. */
   readonly group_rpm_limit: string | null;
   /** All null where no subscription is for this key. */
@@ -72,7 +73,7 @@ select k.digest, k.id as api_key_id, k.name as api_key_name, k.allowed_models, k
        (select jsonb_agg(jsonb_build_object('platform', p.platform, 'day', p.daily_limit_nano_usd::text,
                  'week', p.weekly_limit_nano_usd::text, 'month', p.monthly_limit_nano_usd::text))
           from user_platform_quota p where p.user_id = u.id) as user_platforms,
-       g.id as group_id, g.kind as group_kind,
+       g.id as group_id, g.kind as group_kind, coalesce(g.price_multiplier_millionths, 1000000) as price_multiplier_millionths,
        case when o.rpm_limit is null then g.rpm_limit else nullif(o.rpm_limit, 0) end as group_rpm_limit,
        s.id as subscription_id, s.status as subscription_status,
        s.starts_at as subscription_starts_at, s.ends_at as subscription_ends_at,

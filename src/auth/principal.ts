@@ -12,4 +12,6 @@ export interface Principal {
   readonly allowedModels: ReadonlySet<string> | null;
   readonly limits: CallerLimits;
   readonly unknownPricePolicy: UnknownPricePolicy;
+  /** Of the key's group; a million, which is once, where it has none. */
+  readonly priceMultiplierMillionths: bigint;
 }

@@ -1,10 +1,15 @@
-import { Column, CreateDateColumn, Entity, PrimaryColumn, UpdateDateColumn } from 'typeorm';
+import { Column, CreateDateColumn, Entity, PrimaryColumn, UpdateDateColumn, type ValueTransformer } from 'typeorm';
 import { CountLimitColumn } from './limit.columns';
 
 export const GROUP_KINDS = ['standard', 'subscription'] as const;
 export type GroupKind = (typeof GROUP_KINDS)[number];
 
-/** Keys of a tenant that share a rate, and in a subscription group who pays for them. */
+const exact: ValueTransformer = {
+  to: (value: bigint) => value.toString(),
+  from: (value: string) => BigInt(value),
+};
+
+/** Keys of a tenant that share a rate and what a call costs, and in a subscription group who pays for them. */
 @Entity({ name: 'tenant_group' })
 export class TenantGroup {
   @PrimaryColumn('uuid')
@@ -23,6 +28,10 @@ export class TenantGroup {
   /** Requests in 60 seconds of each user in the group. */
   @CountLimitColumn('rpm_limit')
   rpmLimit!: number | null;
+
+  /** What a call by a key of the group costs: a million is the price itself. */
+  @Column({ name: 'price_multiplier_millionths', type: 'bigint', transformer: exact })
+  priceMultiplierMillionths!: bigint;
 
   @CreateDateColumn({ name: 'created_at', type: 'timestamptz' })
   createdAt!: Date;

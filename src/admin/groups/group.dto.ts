@@ -3,6 +3,7 @@ import { IsIn, IsInt, IsUUID, Max, Min } from 'class-validator';
 import { GROUP_KINDS, type GroupKind } from '../../auth/tenant-group.entity';
 import { PageQuery } from '../paging/page-query.dto';
 import { CHANGES, IsCountLimit, IsGivenName, MAX_COUNT, MayBeAbsent } from '../validation/fields.decorator';
+import { IsPriceMultiplier } from '../validation/is-price-multiplier.decorator';
 
 export class CreateGroupDto {
   @IsUUID()
@@ -19,6 +20,11 @@ export class CreateGroupDto {
   /** Requests in 60 seconds of each user in the group, unless it has an override; null is unlimited. */
   @IsCountLimit()
   rpm_limit?: number | null;
+
+  /** What a call by its keys costs, times the price of the model: `"0.85"` is 15 % off. Left out: `"1"`. */
+  @MayBeAbsent()
+  @IsPriceMultiplier()
+  price_multiplier?: string;
 }
 
 /** Only what is named changes. */
@@ -42,6 +48,8 @@ export class GroupDto {
   kind!: GroupKind;
   /** Null is unlimited. */
   rpm_limit!: number | null;
+  /** With 6 decimals; of calls admitted from now on. */
+  price_multiplier!: string;
   created_at!: string;
   updated_at!: string;
 }

@@ -40,7 +40,7 @@ export class GroupsController {
 
   @Patch(':id')
   @ApiOkResponse({ type: GroupDto })
-  @ApiOperation({ summary: 'Change name or rate' })
+  @ApiOperation({ summary: 'Change name, rate or price multiplier' })
   update(@IdParam() id: string, @Body() dto: UpdateGroupDto): Promise<Readonly<GroupDto>> {
     return this.groups.update(id, dto, ADMIN_TOKEN_ACTOR);
   }

@@ -2,6 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { DataSource } from 'typeorm';
 import { ApiKeyAuthenticator } from '../../auth/api-key-authenticator';
 import { TenantGroup } from '../../auth/tenant-group.entity';
+import { multiplierMillionthsOf, toDecimalMultiplier } from '../../catalogue/price-multiplier';
 import { newId } from '../../kernel/ids';
 import type { DeletedDto } from '../api-keys/api-key.dto';
 import type { Page } from '../paging/page';
@@ -9,7 +10,7 @@ import { refuseWhereNamed, requireOpenTenant } from '../tenant-rows/references';
 import { TenantRows } from '../tenant-rows/tenant-rows';
 import type { CreateGroupDto, GroupDto, GroupQuery, UpdateGroupDto } from './group.dto';
 
-/** Groups of keys: a rate for each user in it, and whether a subscription pays. */
+/** Groups of keys: a rate for each user in it, what their calls cost, and whether a subscription pays. */
 @Injectable()
 export class GroupsService {
   private readonly rows: TenantRows<TenantGroup, Readonly<GroupDto>>;
@@ -29,6 +30,7 @@ export class GroupsService {
       name: dto.name,
       kind: dto.kind ?? 'standard',
       rpmLimit: dto.rpm_limit ?? null,
+      priceMultiplierMillionths: multiplierMillionthsOf(dto.price_multiplier ?? '1'),
       createdAt: now,
       updatedAt: now,
     } satisfies Readonly<TenantGroup>);
@@ -50,6 +52,9 @@ export class GroupsService {
     return this.rows.change(id, 'update', actor, (row) => {
       row.name = dto.name ?? row.name;
       if (dto.rpm_limit !== undefined) row.rpmLimit = dto.rpm_limit;
+      if (dto.price_multiplier !== undefined) {
+        row.priceMultiplierMillionths = multiplierMillionthsOf(dto.price_multiplier);
+      }
     });
   }
 
@@ -66,6 +71,7 @@ function render(row: TenantGroup): Readonly<GroupDto> {
     name: row.name,
     kind: row.kind,
     rpm_limit: row.rpmLimit,
+    price_multiplier: toDecimalMultiplier(row.priceMultiplierMillionths),
     created_at: row.createdAt.toISOString(),
     updated_at: row.updatedAt.toISOString(),
   };
