@@ -6,14 +6,14 @@ import { Singleflight } from '../kernel/singleflight';
 import { ChangeFeed } from '../platform/database/change-feed';
 import { PG_POOL } from '../platform/database/pg-pool';
 import { defaultProfile } from './default-profile';
-import type { FrozenPrice, ModelProfile } from './price';
+import { MultipliedPrices } from './multiplied-prices';
+import { type FrozenPrice, type ModelProfile, UNSCALED_MULTIPLIER_MILLIONTHS } from './price';
+import { readTiers } from './price-json';
 
 /** Model names come from clients: those that nobody prices are remembered too, and pushed out by use. */
 const MAX_MODELS = 10_000;
 /** Newest versions kept of one model; a call is priced at the present, so older ones are history. */
 const MAX_VERSIONS = 1_000;
-
-const UNSCALED_MULTIPLIER = 1_000_000n;
 
 interface PriceRow {
   readonly id: string;
@@ -26,6 +26,7 @@ interface PriceRow {
   readonly audio: string;
   readonly image: string;
   readonly per_request: string;
+  readonly tiers: unknown;
 }
 
 interface ProfileRow {
@@ -54,6 +55,7 @@ interface Entry {
 export class PriceBook implements OnModuleInit {
   private readonly entries = new LRUCache<string, Entry>({ max: MAX_MODELS });
   private readonly loads = new Singleflight<Entry>();
+  private readonly multiplied = new MultipliedPrices();
   /** Counts changes: what was read before one of them is neither kept after it nor given to who asks after it. */
   private changes = 0;
 
@@ -82,15 +84,28 @@ export class PriceBook implements OnModuleInit {
     this.entries.delete(model);
   }
 
-  /** The price in force at this instant, frozen for one call; undefined where the model has none (yet). */
-  priceOf(model: string, atMs: number): FrozenPrice | undefined | Promise<FrozenPrice | undefined> {
+  /**
+   * The price in force at this instant, frozen for one call of somebody who pays it times the multiplier; undefined where
+   * the model has none (yet).
+   */
+  priceOf(
+    model: string,
+    atMs: number,
+    multiplierMillionths = UNSCALED_MULTIPLIER_MILLIONTHS,
+  ): FrozenPrice | undefined | Promise<FrozenPrice | undefined> {
     const entry = this.remembered(model);
-    return entry ? priceAt(entry, atMs) : this.load(model).then((loaded) => priceAt(loaded, atMs));
+    if (!entry) return this.load(model).then((loaded) => this.priceAt(loaded, atMs, multiplierMillionths));
+    return this.priceAt(entry, atMs, multiplierMillionths);
   }
 
   /** Never undefined: a model without a profile of its own has the defaults. */
   profileOf(model: string): ModelProfile | Promise<ModelProfile> {
     return this.remembered(model)?.profile ?? this.load(model).then(({ profile }) => profile);
+  }
+
+  private priceAt(entry: Entry, atMs: number, multiplierMillionths: bigint): FrozenPrice | undefined {
+    const price = entry.versions.find(({ effectiveFromMs }) => effectiveFromMs <= atMs)?.price;
+    return price && this.multiplied.of(price, multiplierMillionths);
   }
 
   private remembered(model: string): Entry | undefined {
@@ -125,7 +140,7 @@ select id, effective_from,
        input_uncached_nano_usd_per_mtok as input_uncached, input_cached_nano_usd_per_mtok as input_cached,
        cache_write_nano_usd_per_mtok as cache_write, output_nano_usd_per_mtok as output,
        reasoning_nano_usd_per_mtok as reasoning, audio_nano_usd_per_mtok as audio,
-       image_nano_usd_per_mtok as image, per_request_nano_usd as per_request
+       image_nano_usd_per_mtok as image, per_request_nano_usd as per_request, tiers
   from price where model = $1
  order by effective_from desc, id desc limit ${MAX_VERSIONS}`;
 
@@ -133,11 +148,10 @@ const PROFILE_OF_MODEL = `
 select is_reasoning, default_output_reserve_tokens, max_output_tokens, tokens_per_image
   from model_profile where model = $1`;
 
-function priceAt(entry: Entry, atMs: number): FrozenPrice | undefined {
-  return entry.versions.find(({ effectiveFromMs }) => effectiveFromMs <= atMs)?.price;
-}
-
 function versionOf(row: PriceRow): PriceVersion {
+  const tiers = readTiers(row.tiers);
+  // A price whose tiers this process cannot read is none: cheaper than it is, it must not be served.
+  if (!tiers) throw new Error(`price ${row.id} has tiers that cannot be read`);
   return {
     effectiveFromMs: row.effective_from.getTime(),
     price: {
@@ -151,8 +165,9 @@ function versionOf(row: PriceRow): PriceVersion {
         audio: BigInt(row.audio),
         image: BigInt(row.image),
       },
+      tiers,
       perRequestNanoUsd: nanoUsd(row.per_request),
-      multiplierMillionths: UNSCALED_MULTIPLIER,
+      multiplierMillionths: UNSCALED_MULTIPLIER_MILLIONTHS,
     },
   };
 }

@@ -1,9 +1,20 @@
 import { Column, CreateDateColumn, Entity, PrimaryGeneratedColumn, type ValueTransformer } from 'typeorm';
+import type { PriceTier } from './price';
+import { readTiers, tiersJson } from './price-json';
 
 /** Postgres gives bigint as text; prices are counted exactly. */
 export const exactInteger: ValueTransformer = {
   to: (value: bigint) => value.toString(),
   from: (value: string) => BigInt(value),
+};
+
+const tiers: ValueTransformer = {
+  to: (value: readonly PriceTier[]) => tiersJson(value),
+  from: (value: unknown) => {
+    const read = readTiers(value);
+    if (!read) throw new Error('a price has tiers that cannot be read');
+    return read;
+  },
 };
 
 const price = (name: string) => ({ name, type: 'bigint', transformer: exactInteger }) as const;
@@ -43,6 +54,14 @@ export class Price {
 
   @Column(price('per_request_nano_usd'))
   perRequestNanoUsd!: bigint;
+
+  /** For longer calls, ascending. */
+  @Column({ type: 'jsonb', transformer: tiers })
+  tiers!: readonly PriceTier[];
+
+  /** Where it came from: `manual`, or the list it was imported from. */
+  @Column('text')
+  source!: string;
 
   @CreateDateColumn({ name: 'created_at', type: 'timestamptz' })
   createdAt!: Date;

@@ -1,6 +1,8 @@
 import fc from 'fast-check';
+import { referenceCost } from '../../test/support/rational-cost';
 import { nanoUsd } from '../kernel/money';
 import {
+  type BucketPrices,
   costOf,
   estimateCost,
   estimateTokens,
@@ -13,11 +15,20 @@ import {
 
 const SEED = 20_261_121;
 
-const price = (perMillion: readonly bigint[], perRequest = 0n, multiplier = 1_000_000n): FrozenPrice => ({
+type Tiers = readonly { readonly above: number; readonly list: readonly bigint[] }[];
+
+const byBucket = (list: readonly bigint[]): BucketPrices =>
+  Object.fromEntries(TOKEN_BUCKETS.map((bucket, at) => [bucket, list[at] ?? 0n])) as BucketPrices;
+
+const price = (
+  perMillion: readonly bigint[],
+  perRequest = 0n,
+  multiplier = 1_000_000n,
+  tiers: Tiers = [],
+): FrozenPrice => ({
   version: '1',
-  perMillionTokens: Object.fromEntries(
-    TOKEN_BUCKETS.map((bucket, at) => [bucket, perMillion[at] ?? 0n]),
-  ) as FrozenPrice['perMillionTokens'],
+  perMillionTokens: byBucket(perMillion),
+  tiers: tiers.map(({ above, list }) => ({ aboveInputTokens: above, perMillionTokens: byBucket(list) })),
   perRequestNanoUsd: nanoUsd(perRequest),
   multiplierMillionths: multiplier,
 });
@@ -37,7 +48,48 @@ const counts = fc
   .map((list) => Object.fromEntries(TOKEN_BUCKETS.map((bucket, at) => [bucket, list[at] ?? 0])) as TokenCounts);
 const prices = fc.array(fc.bigInt({ min: 0n, max: 200_000_000_000n }), { minLength: 7, maxLength: 7 });
 
+/** Near each other, so that calls reach some of them. */
+const tiersUpTo = (max: number): fc.Arbitrary<Tiers> =>
+  fc
+    .uniqueArray(fc.record({ above: fc.integer({ min: 1, max }), list: prices }), {
+      maxLength: 4,
+      selector: ({ above }) => above,
+    })
+    .map((tiers) => tiers.sort((a, b) => a.above - b.above));
+const multipliers = fc.oneof(
+  fc.constant(1_000_000n),
+  fc.bigInt({ min: 1n, max: 999_999n }),
+  fc.bigInt({ min: 1n, max: 10n ** 8n }),
+);
+
 describe('the cost of a call', () => {
+  it('is the exact rational cost of the tier it reaches, rounded up once', () => {
+    const reached = new Set<number>();
+    fc.assert(
+      fc.property(
+        counts,
+        prices,
+        tiersUpTo(6_000_000),
+        fc.bigInt({ min: 0n, max: 10n ** 9n }),
+        multipliers,
+        (tokens, list, tiers, request, multiplier) => {
+          const exact = referenceCost(tokens, {
+            base: byBucket(list),
+            tiers: tiers.map(({ above, list: ofTier }) => ({ above, prices: byBucket(ofTier) })).reverse(),
+            perRequest: request,
+            multiplierMillionths: multiplier,
+          });
+          reached.add(
+            tiers.filter(({ above }) => above < tokens.inputUncached + tokens.inputCached + tokens.cacheWrite).length,
+          );
+          expect(costOf(tokens, price(list, request, multiplier, tiers))).toBe(exact.roundedUp());
+        },
+      ),
+      { seed: SEED, numRuns: 1_000 },
+    );
+    expect([...reached].sort()).toEqual([0, 1, 2, 3, 4]);
+  });
+
   it('is the exact rational cost, rounded up once', () => {
     fc.assert(
       fc.property(
@@ -60,6 +112,40 @@ describe('the cost of a call', () => {
       ),
       { seed: SEED, numRuns: 1_000 },
     );
+  });
+
+  it.each([
+    ['at the threshold', { inputUncached: 200_000, output: 1 }, 200_000n + 10n],
+    ['one token above it, of uncached input', { inputUncached: 200_001, output: 1 }, 400_002n + 20n],
+    ['above it by cached input', { inputUncached: 1, inputCached: 200_000, output: 1 }, 400_002n + 20n],
+    ['above it by a cache write', { cacheWrite: 200_001 }, 400_002n],
+    ['not by what is no input', { inputUncached: 1, output: 500_000 }, 1n + 5_000_000n],
+    ['above the next', { inputUncached: 300_001 }, 900_003n],
+  ])('is by the tier of its whole input: %s', (_, tokens, expected) => {
+    const each = (price: bigint): bigint[] => [price, price, price, 10n * price, 10n * price, price, price];
+    const tiered = price(each(1_000_000n), 0n, 1_000_000n, [
+      { above: 200_000, list: each(2_000_000n) },
+      { above: 300_000, list: each(3_000_000n) },
+    ]);
+    expect(costOf({ ...NO_TOKENS, ...tokens }, tiered)).toBe(expected);
+  });
+
+  it('is never 0 for any tokens that have a price, whatever the multiplier', () => {
+    const CHEAPEST_REAL = 5_000_000n;
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...TOKEN_BUCKETS),
+        fc.integer({ min: 1, max: 1_000 }),
+        fc.oneof(fc.constant(1n), multipliers),
+        fc.constantFrom(1n, CHEAPEST_REAL),
+        (bucket, count, multiplier, each) => {
+          const cost = costOf({ ...NO_TOKENS, [bucket]: count }, price(Array<bigint>(7).fill(each), 0n, multiplier));
+          expect(cost).toBeGreaterThan(0n);
+        },
+      ),
+      { seed: SEED, numRuns: 500 },
+    );
+    expect(costOf({ ...NO_TOKENS, output: 3 }, price(Array<bigint>(7).fill(CHEAPEST_REAL), 0n, 500_000n))).toBe(8n);
   });
 
   it('of one token at the cheapest real price is not 0', () => {
@@ -98,6 +184,57 @@ describe('the cost of a call', () => {
       }),
       { seed: SEED },
     );
+  });
+
+  it('never exceeds its estimate, whichever tiers and buckets usage of at most its tokens falls into', () => {
+    const share = fc.double({ min: 0, max: 1, noNaN: true });
+    fc.assert(
+      fc.property(
+        prices,
+        tiersUpTo(12_000),
+        multipliers,
+        fc.nat(10_000),
+        fc.integer({ min: 1, max: 4_000 }),
+        fc.array(share, { minLength: 5, maxLength: 5 }),
+        (
+          list,
+          tiers,
+          multiplier,
+          inputTokens,
+          outputTokens,
+          [used = 0, cached = 0, written = 0, answered = 0, thought = 0],
+        ) => {
+          const frozen = price(list, 7n, multiplier, tiers);
+          const held = estimateCost(
+            { ...TEXT_ONLY, textBytes: inputTokens * 3, maxOutputTokens: outputTokens, choices: 1 },
+            profile,
+            frozen,
+          );
+          const input = Math.floor(used * inputTokens);
+          const inputCached = Math.floor(cached * input);
+          const cacheWrite = Math.floor(written * (input - inputCached));
+          const output = Math.floor(answered * outputTokens);
+          const reasoning = Math.floor(thought * output);
+          const usage = { inputUncached: input - inputCached - cacheWrite, inputCached, cacheWrite };
+          const cost = costOf({ ...NO_TOKENS, ...usage, output: output - reasoning, reasoning }, frozen);
+          expect(cost).toBeLessThanOrEqual(held);
+        },
+      ),
+      { seed: SEED, numRuns: 1_000 },
+    );
+  });
+
+  it('is estimated at a cheaper tier’s price only where no dearer one can be met', () => {
+    const estimate = (textBytes: number): bigint =>
+      estimateCost(
+        { ...TEXT_ONLY, textBytes, maxOutputTokens: 1, choices: 1 },
+        profile,
+        price([1_000_000n], 0n, 1_000_000n, [
+          { above: 100, list: [5_000_000n] },
+          { above: 200, list: [2_000_000n] },
+        ]),
+      );
+    expect([estimate(300), estimate(303), estimate(603)]).toEqual([100n, 505n, 1_005n]);
   });
 
   it('of audio is estimated by its data, and each recording as no less than an image', () => {

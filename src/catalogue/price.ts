@@ -31,15 +31,26 @@ export const NO_TOKENS: TokenCounts = {
 /** Integer nano-USD per million tokens, by bucket. */
 export type BucketPrices = Readonly<Record<TokenBucket, bigint>>;
 
+/** What every token of a call costs whose input is longer than this. */
+export interface PriceTier {
+  readonly aboveInputTokens: number;
+  readonly perMillionTokens: BucketPrices;
+}
+
 /** Everything the cost of a call depends on, frozen in the hold and the row at the reserve. */
 export interface FrozenPrice {
   /** Row of the price book (`price.id`); null where the tenant's policy serves unpriced models free. */
   readonly version: string | null;
   readonly perMillionTokens: BucketPrices;
+  /** Ascending; none where the length of a call does not matter. */
+  readonly tiers: readonly PriceTier[];
   readonly perRequestNanoUsd: NanoUsd;
   /** Integer millionths: 1_000_000 is × 1. */
   readonly multiplierMillionths: bigint;
 }
+
+/** A price as the book says, whoever calls. */
+export const UNSCALED_MULTIPLIER_MILLIONTHS = 1_000_000n;
 
 const MILLION = 1_000_000n;
 /** Prices are per million tokens, the multiplier in millionths. */
@@ -55,10 +66,29 @@ export function weightedTokens(tokens: TokenCounts, prices: BucketPrices): bigin
   return sum;
 }
 
+/**
+ * The bucket prices of a call: those of the highest tier whose threshold its whole input (uncached, cached and cache write)
+ * is above, for every bucket; without one, the price's own. SQL has the same rule (prices_in_force).
+ */
+export function pricesInForce(price: FrozenPrice, tokens: TokenCounts): BucketPrices {
+  let inForce = price.perMillionTokens;
+  if (price.tiers.length === 0) return inForce;
+  const inputTokens = tokens.inputUncached + tokens.inputCached + tokens.cacheWrite;
+  for (const tier of price.tiers) {
+    if (tier.aboveInputTokens >= inputTokens) break;
+    inForce = tier.perMillionTokens;
+  }
+  return inForce;
+}
+
 /** cost = ceilDiv((Σ tokensᵢ × priceᵢ + perRequest × 10⁶) × multiplier, 10¹²): one rounding a request, up. */
 export function costOf(tokens: TokenCounts, price: FrozenPrice): NanoUsd {
-  const unrounded =
-    (weightedTokens(tokens, price.perMillionTokens) + price.perRequestNanoUsd * MILLION) * price.multiplierMillionths;
+  return rounded(weightedTokens(tokens, pricesInForce(price, tokens)), price);
+}
+
+/** Of Σ tokensᵢ × priceᵢ. */
+function rounded(weighted: bigint, price: FrozenPrice): NanoUsd {
+  const unrounded = (weighted + price.perRequestNanoUsd * MILLION) * price.multiplierMillionths;
   return nanoUsd(ceilDiv(unrounded, SCALE));
 }
 
@@ -109,11 +139,20 @@ export function estimateTokens(input: EstimateInput, profile: ModelProfile): Tok
 /**
  * Cost to reserve for a call (money.md, Estimate): text bytes / 3, images by the model's constant and audio by its
  * length, all at the dearest bucket that the request's input may be counted in; output at the dearest that its answer
- * may be counted in, × choices. No usage of at most that many tokens costs more, however it is split among the buckets. No
- * tokenizer on the hot path.
+ * may be counted in, × choices; all at the dearest of the tiers that the input may reach. No usage of at most that many
+ * tokens costs more, however it is split among the buckets. No tokenizer on the hot path.
  */
 export function estimateCost(input: EstimateInput, profile: ModelProfile, price: FrozenPrice): NanoUsd {
-  const p = price.perMillionTokens;
+  const tokens = estimateTokens(input, profile);
+  let weighted = dearestWeighted(tokens, input, price.perMillionTokens);
+  for (const tier of price.tiers) {
+    if (tier.aboveInputTokens >= tokens.inputTokens) break;
+    weighted = max(weighted, dearestWeighted(tokens, input, tier.perMillionTokens));
+  }
+  return rounded(weighted, price);
+}
+
+function dearestWeighted(tokens: TokenEstimate, input: EstimateInput, p: BucketPrices): bigint {
   const dearestInput = max(
     p.inputUncached,
     p.inputCached,
@@ -127,10 +166,7 @@ export function estimateCost(input: EstimateInput, profile: ModelProfile, price:
     input.asksForAudio ? p.audio : 0n,
     input.asksForImages ? p.image : 0n,
   );
-  const { inputTokens, outputTokens } = estimateTokens(input, profile);
-  const weighted = BigInt(inputTokens) * dearestInput + BigInt(outputTokens) * dearestOutput;
-  const unrounded = (weighted + price.perRequestNanoUsd * MILLION) * price.multiplierMillionths;
-  return nanoUsd(ceilDiv(unrounded, SCALE));
+  return BigInt(tokens.inputTokens) * dearestInput + BigInt(tokens.outputTokens) * dearestOutput;
 }
 
 function inputTokensOf(input: EstimateInput, profile: ModelProfile): number {

@@ -1,6 +1,7 @@
 import { NO_TOKENS } from '../catalogue/price';
+import { readPrices } from '../catalogue/price-json';
 import { type EndFields, settleFields, SWEPT_END_REASON, voidFields } from '../billing/writer/charge-rows';
-import { readCheckpoint, readPrices } from '../billing/writer/checkpoint';
+import { readCheckpoint } from '../billing/writer/checkpoint';
 import type { Settings } from '../platform/config/settings';
 
 /** What the sweeper reads of a charge. */

@@ -1,13 +1,8 @@
 import { Logger } from '@nestjs/common';
 import { Client, Pool } from 'pg';
-import {
-  type AdmitRow,
-  type EndFields,
-  pricesJson,
-  settleFields,
-  voidFields,
-} from '../../src/billing/writer/charge-rows';
+import { type AdmitRow, type EndFields, settleFields, voidFields } from '../../src/billing/writer/charge-rows';
 import { ChargeWriter } from '../../src/billing/writer/charge-writer';
+import { pricesJson } from '../../src/catalogue/price-json';
 import { newId } from '../../src/kernel/ids';
 import { LedgerCircuit } from '../../src/platform/circuit/ledger-circuit';
 import { APPLICATION_ROLE } from '../../src/platform/database/pg-connection';

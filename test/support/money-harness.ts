@@ -118,6 +118,7 @@ export const ONE_NANO_A_TOKEN: FrozenPrice = {
     audio: 1_000_000n,
     image: 1_000_000n,
   },
+  tiers: [],
   perRequestNanoUsd: ZERO_NANO_USD,
   multiplierMillionths: 1_000_000n,
 };

@@ -152,6 +152,8 @@ table price
   image_nano_usd_per_mtok bigint not null
   per_request_nano_usd bigint not null default 0
   created_at timestamp with time zone not null default now()
+  tiers jsonb not null default '[]'::jsonb comment 'Prices from above a number of input tokens on, for the whole call, ascending; nano-USD a million tokens as text.'
+  source text not null default 'manual'::text comment 'Where it came from: written by hand, or the list that was imported.'
 table provider
   id uuid not null
   name text not null
@@ -295,6 +297,7 @@ table tenant_group
   rpm_limit bigint comment 'Of each user in the group; null is none.'
   created_at timestamp with time zone not null default now()
   updated_at timestamp with time zone not null default now()
+  price_multiplier_millionths bigint not null default 1000000 comment 'Times this costs a call by a key of the group: 1000000 is once. Frozen with the price of each call.'
 table tenant_projection
   comment 'The install of a tenant''s projection that may be active in Redis. Neither active nor waiting there in the same epoch means that it was lost.'
   tenant_id uuid not null
@@ -324,6 +327,8 @@ table upstream
   cost_output_nano_usd_per_mtok bigint not null default 0
   created_at timestamp with time zone not null default now()
   updated_at timestamp with time zone not null default now()
+  cost_cached_input_nano_usd_per_mtok bigint comment 'Null: as input.'
+  cost_cache_write_nano_usd_per_mtok bigint comment 'Null: as input.'
 table user_platform_quota
   comment 'What a user may spend at providers of one kind where the tenant''s own money pays. Null limits are unlimited.'
   id uuid not null
@@ -416,6 +421,8 @@ price.price_output_nano_usd_per_mtok_check CHECK ((output_nano_usd_per_mtok >= 0
 price.price_per_request_nano_usd_check CHECK ((per_request_nano_usd >= 0));
 price.price_pkey PRIMARY KEY (id);
 price.price_reasoning_nano_usd_per_mtok_check CHECK ((reasoning_nano_usd_per_mtok >= 0));
+price.price_source_check CHECK (((length(source) >= 1) AND (length(source) <= 200)));
+price.price_tiers_check CHECK (are_price_tiers(tiers));
 provider.provider_kind_check CHECK ((kind = 'openai'::text));
 provider.provider_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
 provider.provider_name_key UNIQUE (name);
@@ -459,6 +466,7 @@ tenant.tenant_unknown_price_policy_check CHECK ((unknown_price_policy = ANY (ARR
 tenant_group.tenant_group_kind_check CHECK ((kind = ANY (ARRAY['standard'::text, 'subscription'::text])));
 tenant_group.tenant_group_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
 tenant_group.tenant_group_pkey PRIMARY KEY (id);
+tenant_group.tenant_group_price_multiplier_millionths_check CHECK (((price_multiplier_millionths >= 1) AND (price_multiplier_millionths <= 100000000)));
 tenant_group.tenant_group_rpm_limit_check CHECK (((rpm_limit >= 0) AND (rpm_limit <= '1000000000000'::bigint)));
 tenant_group.tenant_group_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
 tenant_group.tenant_group_tenant_id_id_key UNIQUE (tenant_id, id);
@@ -471,6 +479,8 @@ tenant_user.tenant_user_status_check CHECK ((status = ANY (ARRAY['active'::text,
 tenant_user.tenant_user_tenant_id_external_id_key UNIQUE (tenant_id, external_id);
 tenant_user.tenant_user_tenant_id_fkey FOREIGN KEY (tenant_id) REFERENCES tenant(id);
 tenant_user.tenant_user_tenant_id_id_key UNIQUE (tenant_id, id);
+upstream.upstream_cost_cache_write_nano_usd_per_mtok_check CHECK ((cost_cache_write_nano_usd_per_mtok >= 0));
+upstream.upstream_cost_cached_input_nano_usd_per_mtok_check CHECK ((cost_cached_input_nano_usd_per_mtok >= 0));
 upstream.upstream_cost_input_nano_usd_per_mtok_check CHECK ((cost_input_nano_usd_per_mtok >= 0));
 upstream.upstream_cost_output_nano_usd_per_mtok_check CHECK ((cost_output_nano_usd_per_mtok >= 0));
 upstream.upstream_model_check CHECK (((length(model) >= 1) AND (length(model) <= 200)));
@@ -576,6 +586,33 @@ CREATE TRIGGER upstream_changed AFTER INSERT OR DELETE OR UPDATE ON public.upstr
 CREATE TRIGGER user_platform_quota_changed AFTER INSERT OR DELETE OR UPDATE ON public.user_platform_quota FOR EACH ROW EXECUTE FUNCTION notify_change('tenant_id');
 
 -- functions
+CREATE OR REPLACE FUNCTION public.are_price_tiers(p_tiers jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select case
+    when jsonb_typeof(p_tiers) is distinct from 'array' then false
+    when jsonb_array_length(p_tiers) > 16 then false
+    else not exists (
+      select from (
+        select t, lag(case when jsonb_typeof(t -> 'above_input_tokens') = 'number'
+                           then (t ->> 'above_input_tokens')::numeric end) over (order by at) as before
+          from jsonb_array_elements(p_tiers) with ordinality as e (t, at)) s
+       where case
+         when jsonb_typeof(t) is distinct from 'object' then true
+         when (select count(*) from jsonb_object_keys(t)) <> 8 then true
+         when jsonb_typeof(t -> 'above_input_tokens') is distinct from 'number' then true
+         when not (t ?& array['input_uncached', 'input_cached', 'cache_write', 'output', 'reasoning', 'audio', 'image']) then true
+         when exists (select from unnest(array['input_uncached', 'input_cached', 'cache_write', 'output', 'reasoning', 'audio', 'image']) bucket
+                       where jsonb_typeof(t -> bucket) <> 'string' or t ->> bucket !~ '^[0-9]{1,15}$') then true
+         else (t ->> 'above_input_tokens')::numeric not between 1 and 1000000000
+           or (t ->> 'above_input_tokens')::numeric % 1 <> 0
+           or (t ->> 'above_input_tokens')::numeric <= coalesce(before, 0)
+       end)
+  end
+$function$
+  comment 'Whether these are tiers of a price: at most 16, thresholds ascending, each with a price for every bucket as text.';
 CREATE OR REPLACE FUNCTION public.await_rows_of_process()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -821,6 +858,9 @@ AS $function$
       'input_uncached', b.tokens_input_uncached, 'input_cached', b.tokens_input_cached,
       'cache_write', b.tokens_cache_write, 'output', b.tokens_output, 'reasoning', b.tokens_reasoning,
       'audio', b.tokens_audio, 'image', b.tokens_image))
+    || case when b.prices ? 'tiers' then jsonb_build_object('prices_in_force', prices_in_force(b.prices,
+         b.tokens_input_uncached + b.tokens_input_cached + b.tokens_cache_write) - 'tiers')
+       else '{}' end
   from billing_transaction b where b.id = any (p_won) and b.status = 'COMMITTED';
 $function$;
 CREATE OR REPLACE FUNCTION public.create_month_partition(p_table text, p_key text, p_month timestamp without time zone)
@@ -918,6 +958,18 @@ begin
   perform pg_notify('tollgate_changes', tg_table_name || ':' || (coalesce(to_jsonb(new), to_jsonb(old)) ->> tg_argv[0]));
   return null;
 end $function$;
+CREATE OR REPLACE FUNCTION public.prices_in_force(p_prices jsonb, p_input_tokens numeric)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+AS $function$
+  select coalesce(
+    (select t from jsonb_array_elements(p_prices -> 'tiers') t
+      where (t ->> 'above_input_tokens')::numeric < p_input_tokens
+      order by (t ->> 'above_input_tokens')::numeric desc limit 1),
+    p_prices)
+$function$
+  comment 'The bucket prices of a call with that much input (uncached, cached and cache write together): those of the highest tier that it is above, for the whole call; without one, the price itself.';
 CREATE OR REPLACE FUNCTION public.process_fence(p_process_id uuid)
  RETURNS bigint
  LANGUAGE sql
@@ -1424,7 +1476,7 @@ ledger_opening_balance: select
 ledger_transfer: insert, select
 ledger_transfer_default: select
 model_profile: delete, insert, select, update
-price: insert, select, update
+price: insert, select
 provider: delete, insert, select, update
 quota_authority: delete, insert, select, update
 quota_counter: delete, insert, select, update

@@ -1,16 +1,28 @@
-import { IsBoolean, IsInt, IsISO8601, IsOptional, Matches, Max, Min } from 'class-validator';
+import { Type } from 'class-transformer';
+import {
+  ArrayMaxSize,
+  IsArray,
+  IsBoolean,
+  IsInt,
+  IsISO8601,
+  IsObject,
+  IsOptional,
+  Matches,
+  Max,
+  Min,
+  ValidateNested,
+} from 'class-validator';
 import { NumberedPageQuery } from '../paging/page-query.dto';
 import { IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
 import { IsUsdPrice } from '../validation/is-usd.decorator';
 
 const MAX_TOKENS = 100_000_000;
+/** The database has the same bounds. */
+export const MAX_TIERS = 16;
+export const MAX_TIER_TOKENS = 1_000_000_000;
 
-/** Prices are decimal USD strings per million tokens. A bucket left out costs what the bucket it is part of costs. */
-export class CreatePriceDto {
-  /** As clients name it. */
-  @IsGivenName()
-  model!: string;
-
+/** Decimal USD strings per million tokens. A bucket left out costs what the bucket it is part of costs. */
+export class BucketPricesDto {
   @IsUsdPrice()
   input_usd_per_mtok!: string;
 
@@ -41,6 +53,29 @@ export class CreatePriceDto {
   @MayBeAbsent()
   @IsUsdPrice()
   image_usd_per_mtok?: string;
+}
+
+export class CreatePriceTierDto extends BucketPricesDto {
+  /** From one input token more on (uncached, cached and cache write together) every token of a call costs this. */
+  @Min(1)
+  @Max(MAX_TIER_TOKENS)
+  @IsInt()
+  above_input_tokens!: number;
+}
+
+export class CreatePriceDto extends BucketPricesDto {
+  /** As clients name it. */
+  @IsGivenName()
+  model!: string;
+
+  /** Prices of longer calls, by ascending length. Left out: the length does not matter. */
+  @MayBeAbsent()
+  @IsArray()
+  @ArrayMaxSize(MAX_TIERS)
+  @IsObject({ each: true })
+  @ValidateNested({ each: true })
+  @Type(() => CreatePriceTierDto)
+  tiers?: CreatePriceTierDto[];
 
   /** For each call, beside its tokens. Left out: nothing. */
   @MayBeAbsent()
@@ -93,12 +128,7 @@ export class ModelProfileDto {
   tokens_per_image!: number;
 }
 
-/** One version of a model's price: what a receipt names. Never changed; a newer version replaces it. */
-export class PriceDto {
-  id!: string;
-  object!: 'price';
-  model!: string;
-  effective_from!: string;
+export class ShownBucketPricesDto {
   input_usd_per_mtok!: string;
   cached_input_usd_per_mtok!: string;
   cache_write_usd_per_mtok!: string;
@@ -106,8 +136,24 @@ export class PriceDto {
   reasoning_usd_per_mtok!: string;
   audio_usd_per_mtok!: string;
   image_usd_per_mtok!: string;
+}
+
+export class PriceTierDto extends ShownBucketPricesDto {
+  above_input_tokens!: number;
+}
+
+/** One version of a model's price: what a receipt names. Never changed; a newer version replaces it. */
+export class PriceDto extends ShownBucketPricesDto {
+  id!: string;
+  object!: 'price';
+  model!: string;
+  effective_from!: string;
+  /** For calls with more input than this, every token of them; the highest that is reached counts. */
+  tiers!: readonly Readonly<PriceTierDto>[];
   per_request_usd!: string;
   /** What estimates know of the model now. */
   profile!: ModelProfileDto;
+  /** `manual`, or the list it was imported from. */
+  source!: string;
   created_at!: string;
 }

@@ -1,20 +1,22 @@
 import { Inject, Injectable } from '@nestjs/common';
-import { DataSource, type EntityManager, In, LessThan } from 'typeorm';
+import { DataSource, In, LessThan } from 'typeorm';
 import { defaultOutputReserveTokens, defaultProfile } from '../../catalogue/default-profile';
 import { ModelProfileRow } from '../../catalogue/model-profile.entity';
-import type { ModelProfile } from '../../catalogue/price';
+import type { BucketPrices, ModelProfile, PriceTier } from '../../catalogue/price';
 import { PriceBook } from '../../catalogue/price-book';
 import { Price } from '../../catalogue/price.entity';
 import { bucketPricesOf, nanoUsdOfPrice } from '../../catalogue/usd-price';
 import { CLOCK, type Clock } from '../../kernel/clock';
-import { nanoUsd, toDecimalUsd } from '../../kernel/money';
 import { audit } from '../audit/audit-trail';
 import { type Page, pageOf } from '../paging/page';
 import { invalid } from '../refusals';
-import type { CreatePriceDto, ModelProfileDto, PriceDto, PriceQuery } from './price.dto';
+import type { BucketPricesDto, CreatePriceDto, CreatePriceTierDto, PriceDto, PriceQuery } from './price.dto';
+import { renderPrice } from './price-rendering';
+import { lockModel, newestPrice, priceColumnsOf, profileOf } from './price-rows';
 
 /** Clocks of administrators may be slow by this much. */
 const PAST_SLACK_MS = 60_000;
+const WRITTEN_BY_HAND = 'manual';
 
 /** The price book's pen: it adds versions and never changes one, since calls were charged by them. */
 @Injectable()
@@ -29,19 +31,19 @@ export class PricesService {
     const effectiveFrom = this.effectiveFrom(dto);
     const created = await this.dataSource.transaction(async (manager) => {
       // One pen a model: of two versions written at once each knows what was before it.
-      await manager.query(`select pg_advisory_xact_lock(hashtextextended('price:' || $1, 0))`, [dto.model]);
+      await lockModel(manager, dto.model);
       const before = await newestPrice(manager, dto.model);
       const profileBefore = await profileOf(manager, dto.model);
       const profile = changedProfile(profileBefore, dto);
       if (profile !== profileBefore) await manager.upsert(ModelProfileRow, { ...profile }, ['model']);
       const price = await manager.save(Object.assign(new Price(), priceColumns(dto), { effectiveFrom }));
-      const after = render(price, profile);
+      const after = renderPrice(price, profile);
       await audit(manager, {
         actor,
         action: 'create',
         entity: 'price',
         entityId: price.id,
-        before: before ? render(before, profileBefore) : undefined,
+        before: before ? renderPrice(before, profileBefore) : undefined,
         after,
       });
       return after;
@@ -62,7 +64,7 @@ export class PricesService {
     });
     const profiles = await manager.findBy(ModelProfileRow, { model: In(rows.map(({ model }) => model)) });
     const byModel = new Map(profiles.map((profile) => [profile.model, profile]));
-    return pageOf(rows, query.limit, (row) => render(row, byModel.get(row.model) ?? defaultProfile(row.model)));
+    return pageOf(rows, query.limit, (row) => renderPrice(row, byModel.get(row.model) ?? defaultProfile(row.model)));
   }
 
   private effectiveFrom(dto: CreatePriceDto): Date {
@@ -74,14 +76,6 @@ export class PricesService {
     if (effectiveFrom.getTime() < nowMs - PAST_SLACK_MS) throw invalid('effective_from', 'must not lie in the past');
     return effectiveFrom;
   }
-}
-
-function newestPrice(manager: EntityManager, model: string): Promise<Price | null> {
-  return manager.findOne(Price, { where: { model }, order: { id: 'DESC' } });
-}
-
-async function profileOf(manager: EntityManager, model: string): Promise<ModelProfile> {
-  return (await manager.findOneBy(ModelProfileRow, { model })) ?? defaultProfile(model);
 }
 
 /** The very same profile where the request says nothing about it. */
@@ -104,7 +98,26 @@ function changedProfile(profile: ModelProfile, dto: CreatePriceDto): ModelProfil
 }
 
 function priceColumns(dto: CreatePriceDto): Partial<Price> {
-  const prices = bucketPricesOf({
+  const prices = bucketsOf(dto);
+  return {
+    model: dto.model,
+    ...priceColumnsOf(prices),
+    perRequestNanoUsd: nanoUsdOfPrice(dto.per_request_usd ?? '0'),
+    tiers: tiersOf(dto.tiers ?? []),
+    source: WRITTEN_BY_HAND,
+  };
+}
+
+function tiersOf(dtos: readonly CreatePriceTierDto[]): readonly PriceTier[] {
+  return dtos.map((dto, at) => {
+    const before = dtos[at - 1]?.above_input_tokens ?? 0;
+    if (dto.above_input_tokens <= before) throw invalid(`tiers[${at}].above_input_tokens`, 'must ascend');
+    return { aboveInputTokens: dto.above_input_tokens, perMillionTokens: bucketsOf(dto) };
+  });
+}
+
+function bucketsOf(dto: BucketPricesDto): BucketPrices {
+  return bucketPricesOf({
     input: dto.input_usd_per_mtok,
     output: dto.output_usd_per_mtok,
     cachedInput: dto.cached_input_usd_per_mtok,
@@ -113,47 +126,4 @@ function priceColumns(dto: CreatePriceDto): Partial<Price> {
     audio: dto.audio_usd_per_mtok,
     image: dto.image_usd_per_mtok,
   });
-  return {
-    model: dto.model,
-    inputUncachedNanoUsdPerMtok: prices.inputUncached,
-    inputCachedNanoUsdPerMtok: prices.inputCached,
-    cacheWriteNanoUsdPerMtok: prices.cacheWrite,
-    outputNanoUsdPerMtok: prices.output,
-    reasoningNanoUsdPerMtok: prices.reasoning,
-    audioNanoUsdPerMtok: prices.audio,
-    imageNanoUsdPerMtok: prices.image,
-    perRequestNanoUsd: nanoUsdOfPrice(dto.per_request_usd ?? '0'),
-  };
-}
-
-function render(price: Price, profile: ModelProfile): Readonly<PriceDto> {
-  return {
-    id: price.id,
-    object: 'price',
-    model: price.model,
-    effective_from: price.effectiveFrom.toISOString(),
-    input_usd_per_mtok: usd(price.inputUncachedNanoUsdPerMtok),
-    cached_input_usd_per_mtok: usd(price.inputCachedNanoUsdPerMtok),
-    cache_write_usd_per_mtok: usd(price.cacheWriteNanoUsdPerMtok),
-    output_usd_per_mtok: usd(price.outputNanoUsdPerMtok),
-    reasoning_usd_per_mtok: usd(price.reasoningNanoUsdPerMtok),
-    audio_usd_per_mtok: usd(price.audioNanoUsdPerMtok),
-    image_usd_per_mtok: usd(price.imageNanoUsdPerMtok),
-    per_request_usd: usd(price.perRequestNanoUsd),
-    profile: renderProfile(profile),
-    created_at: price.createdAt.toISOString(),
-  };
-}
-
-function renderProfile(profile: ModelProfile): Readonly<ModelProfileDto> {
-  return {
-    is_reasoning: profile.isReasoning,
-    default_output_reserve: profile.defaultOutputReserveTokens,
-    max_output_tokens: profile.maxOutputTokens,
-    tokens_per_image: profile.tokensPerImage,
-  };
-}
-
-function usd(price: bigint): string {
-  return toDecimalUsd(nanoUsd(price));
 }

@@ -1,5 +1,16 @@
+import { ONE_NANO_A_TOKEN } from '../../../test/support/money-harness';
 import { ChargeWriterHarness, settledAt } from '../../../test/support/charge-writer-harness';
-import type { EndRow } from '../writer/charge-rows';
+import {
+  type BucketPrices,
+  costOf,
+  type FrozenPrice,
+  NO_TOKENS,
+  pricesInForce,
+  type TokenCounts,
+} from '../../catalogue/price';
+import { pricesJson, tiersJson } from '../../catalogue/price-json';
+import { nanoUsd } from '../../kernel/money';
+import { type EndRow, settleFields } from '../writer/charge-rows';
 import type { InvariantResult } from './invariant';
 import { checkLedgerInvariant, LEDGER_INVARIANTS } from './ledger-invariants';
 
@@ -100,5 +111,127 @@ describe('I4, that no charge took its wallet below the credit limit frozen with 
       `charge ${beyond} took its wallet to -99 with a credit limit of 100, the rest to overrun`,
       () => plant(MOVE, [beyond, 'wallet', 1]),
     );
+  });
+});
+
+describe('I6, that each amount is what the formula gives on its snapshot', () => {
+  const each = (price: bigint): BucketPrices => ({
+    ...{ inputUncached: price, inputCached: price / 2n, cacheWrite: price, output: 4n * price },
+    ...{ reasoning: 4n * price, audio: price, image: price },
+  });
+  const tiered: FrozenPrice = {
+    version: '7',
+    perMillionTokens: each(2_000_001n),
+    tiers: [
+      { aboveInputTokens: 100, perMillionTokens: each(3_000_001n) },
+      { aboveInputTokens: 200, perMillionTokens: each(5_000_003n) },
+    ],
+    perRequestNanoUsd: nanoUsd(3n),
+    multiplierMillionths: 850_001n,
+  };
+
+  async function settled(tokens: Partial<TokenCounts>): Promise<{ id: string; inForce: unknown }> {
+    const tenantId = await harness.createTenant(1_000_000n);
+    const settlement = { tokens: { ...NO_TOKENS, ...tokens }, method: 'usage', endReason: 'complete' } as const;
+    const { amount, ...fields } = settleFields(tiered, settlement);
+    const prices = pricesJson(tiered);
+    const row: EndRow = { ...harness.row(tenantId, { price_version: '7', prices }), ...fields, is_new: true };
+    await harness.writer.write(row);
+    expect(amount).toBe(costOf(settlement.tokens, tiered));
+    const { rows } = await harness.pool.query<{ in_force: unknown }>(
+      `select arithmetic -> 'prices_in_force' as in_force from request_billing_snapshot where transaction_id = $1`,
+      [row.id],
+    );
+    return { id: row.id, inForce: rows[0]?.in_force };
+  }
+
+  it('holds in every tier, and the snapshot names the prices that the length put in force', async () => {
+    const found = [
+      await settled({ inputUncached: 100, output: 7 }),
+      await settled({ inputUncached: 50, inputCached: 30, cacheWrite: 21, output: 7 }),
+      await settled({ cacheWrite: 201, reasoning: 3, audio: 1, image: 2 }),
+    ].map(({ inForce }) => inForce);
+    expect(found).toMatchObject([
+      { input_uncached: '2000001' },
+      { above_input_tokens: 100, input_uncached: '3000001' },
+      { above_input_tokens: 200, input_uncached: '5000003' },
+    ]);
+    expect(await check('I6')).toMatchObject({ verdict: 'holds', violations: 0 });
+  });
+
+  it.each([
+    [
+      'an amount that another tier gives',
+      `update billing_transaction set amount_nano_usd = amount_nano_usd + 1 where id = $1`,
+    ],
+    [
+      'other tiers in the snapshot than in the row',
+      `update request_billing_snapshot set arithmetic = jsonb_set(arithmetic, '{prices,tiers,0,output}', '"1"')
+        where transaction_id = $1`,
+    ],
+    [
+      'prices in force that its length does not give',
+      `update request_billing_snapshot set arithmetic = jsonb_set(arithmetic, '{prices_in_force,output}', '"1"')
+        where transaction_id = $1`,
+    ],
+  ])('is violated by %s', async (_, sql) => {
+    const { id } = await settled({ inputUncached: 101, output: 7 });
+    const { rows } = await harness.pool.query<{ amount_nano_usd: string; arithmetic: unknown }>(
+      `select amount_nano_usd, arithmetic from billing_transaction b
+         join request_billing_snapshot s on s.transaction_id = b.id where b.id = $1`,
+      [id],
+    );
+    await plant(sql, [id]);
+    const found = await check('I6');
+    await plant('update billing_transaction set amount_nano_usd = $2 where id = $1', [id, rows[0]?.amount_nano_usd]);
+    await plant('update request_billing_snapshot set arithmetic = $2 where transaction_id = $1', [
+      id,
+      rows[0]?.arithmetic,
+    ]);
+    expect(found).toMatchObject({ verdict: 'violated' });
+    expect(found.examples.every((what) => what.startsWith(`charge ${id} `))).toBe(true);
+    expect(await check('I6')).toMatchObject({ verdict: 'holds' });
+  });
+
+  it('finds in SQL the tier that the arithmetic finds', async () => {
+    const lengths = Array.from({ length: 300 }, (_, length) => length);
+    const { rows } = await harness.pool.query<{ output: string }>(
+      `select prices_in_force($1::jsonb, length) ->> 'output' as output from unnest($2::int[]) length order by length`,
+      [JSON.stringify(pricesJson(tiered)), lengths],
+    );
+    const expected = lengths.map((length) =>
+      pricesInForce(tiered, { ...NO_TOKENS, inputCached: length }).output.toString(),
+    );
+    expect(rows.map(({ output }) => output)).toEqual(expected);
+    expect(new Set(expected).size).toBe(3);
+  });
+});
+
+describe('tiers of a price in the database', () => {
+  const [oneNano] = tiersJson([{ aboveInputTokens: 1, perMillionTokens: ONE_NANO_A_TOKEN.perMillionTokens }]);
+  const tier = (above: unknown): object => ({ ...oneNano, above_input_tokens: above });
+
+  it.each<[string, unknown, boolean]>([
+    ['none', [], true],
+    ['one', [tier(1)], true],
+    ['ascending', [tier(128_000), tier(200_000)], true],
+    ['no list', tier(1), false],
+    ['null', null, false],
+    ['descending', [tier(2), tier(1)], false],
+    ['twice the same', [tier(1), tier(1)], false],
+    ['not above 0', [tier(0)], false],
+    ['a fraction', [tier(1.5)], false],
+    ['a threshold as text', [tier('1'), tier('2')], false],
+    ['a bucket too few', [{ above_input_tokens: 1 }], false],
+    ['a field too many', [{ ...tier(1), per_request: '1' }], false],
+    ['a price as a number', [{ ...tier(1), output: 1 }], false],
+    ['a price below 0', [{ ...tier(1), output: '-1' }], false],
+    ['a number', [1], false],
+    ['too many', Array.from({ length: 17 }, (_, at) => tier(at + 1)), false],
+  ])('are checked: %s', async (_name, tiers, isTaken) => {
+    const { rows } = await harness.pool.query<{ taken: boolean }>('select are_price_tiers($1::jsonb) as taken', [
+      JSON.stringify(tiers),
+    ]);
+    expect(rows).toEqual([{ taken: isTaken }]);
   });
 });

@@ -11,10 +11,11 @@ interface LedgerInvariant {
 }
 
 const TOKEN_PRICE_SUM = ['input_uncached', 'input_cached', 'cache_write', 'output', 'reasoning', 'audio', 'image']
-  .map(
-    (bucket) =>
-      `(s.arithmetic -> 'tokens' ->> '${bucket}')::numeric * (s.arithmetic -> 'prices' ->> '${bucket}')::numeric`,
-  )
+  .map((bucket) => `(s.arithmetic -> 'tokens' ->> '${bucket}')::numeric * (p.in_force ->> '${bucket}')::numeric`)
+  .join(' + ');
+
+const TOTAL_INPUT = ['input_uncached', 'input_cached', 'cache_write']
+  .map((bucket) => `(s.arithmetic -> 'tokens' ->> '${bucket}')::numeric`)
   .join(' + ');
 
 const ROW_TOKENS_DIFFER = ['input_uncached', 'input_cached', 'cache_write', 'output', 'reasoning', 'audio', 'image']
@@ -152,6 +153,8 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
         from request_billing_snapshot s
         join billing_transaction b on b.id = s.transaction_id
         cross join lateral (
+          select prices_in_force(s.arithmetic -> 'prices', ${TOTAL_INPUT}) as in_force) p
+        cross join lateral (
           select ceil((${TOKEN_PRICE_SUM} + (s.arithmetic -> 'prices' ->> 'per_request')::numeric * 1000000)
                  * (s.arithmetic -> 'prices' ->> 'multiplier_millionths')::numeric / 1000000000000) as amount) f
        where b.amount_nano_usd <> f.amount
@@ -162,7 +165,12 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
       union all
       select 'charge ' || b.id || ' and its snapshot name different prices'
         from request_billing_snapshot s join billing_transaction b on b.id = s.transaction_id
-       where b.type = 'charge' and b.prices is distinct from s.arithmetic -> 'prices'`,
+       where b.type = 'charge' and b.prices is distinct from s.arithmetic -> 'prices'
+      union all
+      select 'charge ' || b.id || ' names other prices for its length than its tiers'
+        from request_billing_snapshot s join billing_transaction b on b.id = s.transaction_id
+       where s.arithmetic -> 'prices_in_force' is distinct from case when s.arithmetic -> 'prices' ? 'tiers'
+               then prices_in_force(s.arithmetic -> 'prices', ${TOTAL_INPUT}) - 'tiers' end`,
   },
   {
     id: 'I8',

@@ -1,4 +1,5 @@
 import { costOf, type FrozenPrice, type TokenCounts } from '../../catalogue/price';
+import { pricesJson } from '../../catalogue/price-json';
 import { type NanoUsd, nanoUsd, ZERO_NANO_USD } from '../../kernel/money';
 import type { EndedHold, PendingRow } from '../../quota/quota-store.port';
 import { type FrozenScope, frozenScopes } from '../../quota/scopes/frozen-scopes';
@@ -49,29 +50,6 @@ export type EndRow = EndFields &
 
 /** Of charges that the sweeper ended, committed or voided: their process was taken for dead. */
 export const SWEPT_END_REASON = 'process_dead';
-
-const renderedPrices = new WeakMap<FrozenPrice, unknown>();
-
-/** Prices as JSON, nano-USD in strings; rendered once a price version. */
-export function pricesJson(price: FrozenPrice): unknown {
-  let rendered = renderedPrices.get(price);
-  if (rendered === undefined) {
-    const p = price.perMillionTokens;
-    rendered = {
-      input_uncached: p.inputUncached.toString(),
-      input_cached: p.inputCached.toString(),
-      cache_write: p.cacheWrite.toString(),
-      output: p.output.toString(),
-      reasoning: p.reasoning.toString(),
-      audio: p.audio.toString(),
-      image: p.image.toString(),
-      per_request: price.perRequestNanoUsd.toString(),
-      multiplier_millionths: price.multiplierMillionths.toString(),
-    };
-    renderedPrices.set(price, rendered);
-  }
-  return rendered;
-}
 
 /** What of a call is frozen beside its hold. */
 export interface ChargedCall {

@@ -1,8 +1,8 @@
 import { NO_TOKENS, type FrozenPrice } from '../../catalogue/price';
 import { nanoUsd } from '../../kernel/money';
 import type { Delivered } from '../charge';
-import { pricesJson } from './charge-rows';
-import { checkpointOf, readCheckpoint, readPrices } from './checkpoint';
+import { pricesJson, readPrices } from '../../catalogue/price-json';
+import { checkpointOf, readCheckpoint } from './checkpoint';
 
 const DELIVERED: Delivered = {
   tokens: { inputUncached: 1, inputCached: 2, cacheWrite: 3, output: 4, reasoning: 5, audio: 6, image: 7 },
@@ -15,6 +15,7 @@ const PRICE: FrozenPrice = {
     ...{ inputUncached: 1n, inputCached: 2n, cacheWrite: 3n, output: 9_007_199_254_740_993n },
     ...{ reasoning: 5n, audio: 6n, image: 7n },
   },
+  tiers: [],
   perRequestNanoUsd: nanoUsd(8n),
   multiplierMillionths: 1_500_000n,
 };
@@ -41,9 +42,30 @@ describe('what a row keeps of a stream that is open', () => {
 describe('the prices frozen in a row', () => {
   it('are read as they were written, exact beyond doubles', () => {
     expect(readPrices(stored(pricesJson(PRICE)), '12')).toEqual(PRICE);
+    expect(pricesJson(PRICE)).not.toHaveProperty('tiers');
   });
 
-  it.each([[null], [{}], [{ ...NO_TOKENS }], ['text']])('are none in %j', (value) => {
+  it('are read with the tiers they have', () => {
+    const { perMillionTokens } = PRICE;
+    const tiered = {
+      ...PRICE,
+      tiers: [
+        { aboveInputTokens: 128_000, perMillionTokens },
+        { aboveInputTokens: 200_000, perMillionTokens: { ...perMillionTokens, output: 0n } },
+      ],
+    };
+    expect(readPrices(stored(pricesJson(tiered)), '12')).toEqual(tiered);
+  });
+
+  it.each([
+    [null],
+    [{}],
+    [{ ...NO_TOKENS }],
+    ['text'],
+    [{ ...pricesJson(PRICE), tiers: {} }],
+    [{ ...pricesJson(PRICE), tiers: [{ ...pricesJson(PRICE) }] }],
+    [{ ...pricesJson(PRICE), tiers: [2, 1].map((above) => ({ ...pricesJson(PRICE), above_input_tokens: above })) }],
+  ])('are none in %j', (value) => {
     expect(readPrices(value, '12')).toBeUndefined();
   });
 });

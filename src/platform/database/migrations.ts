@@ -9,6 +9,7 @@ import { QuotaDecision1763800205000 } from '../../../migrations/1763800205000-qu
 import { ReserveInPostgres1763800210000 } from '../../../migrations/1763800210000-reserve-in-postgres';
 import { UsageInRequestLog1763800300000 } from '../../../migrations/1763800300000-usage-in-request-log';
 import { Checkpoints1763800400000 } from '../../../migrations/1763800400000-checkpoints';
+import { PriceTiers1763900000000 } from '../../../migrations/1763900000000-price-tiers';
 import { MonthlyPartitions1763900100000 } from '../../../migrations/1763900100000-monthly-partitions';
 
 /**
@@ -26,5 +27,6 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   ReserveInPostgres1763800210000,
   UsageInRequestLog1763800300000,
   Checkpoints1763800400000,
+  PriceTiers1763900000000,
   MonthlyPartitions1763900100000,
 ];

@@ -1,5 +1,5 @@
-import { pricesJson } from '../../../src/billing/writer/charge-rows';
 import type { FrozenPrice } from '../../../src/catalogue/price';
+import { pricesJson } from '../../../src/catalogue/price-json';
 import type { HoldRequest } from '../../../src/quota/quota-store.port';
 import type { CallerLimits } from '../../../src/quota/scopes/caller-limits';
 import { holdRequest, ONE_NANO_A_TOKEN } from '../../support/money-harness';

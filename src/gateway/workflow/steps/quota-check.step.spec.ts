@@ -36,6 +36,7 @@ function priceOf(perMillion: readonly bigint[]): FrozenPrice {
     perMillionTokens: Object.fromEntries(
       TOKEN_BUCKETS.map((bucket, at) => [bucket, perMillion[at] ?? 0n]),
     ) as FrozenPrice['perMillionTokens'],
+    tiers: [],
     perRequestNanoUsd: nanoUsd(0n),
     multiplierMillionths: 1_000_000n,
   };

@@ -1,6 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import { PriceBook } from '../../../catalogue/price-book';
-import type { FrozenPrice, ModelProfile } from '../../../catalogue/price';
+import { type FrozenPrice, type ModelProfile, UNSCALED_MULTIPLIER_MILLIONTHS } from '../../../catalogue/price';
 import { type Refusal, refuse } from '../../../kernel/errors';
 import { ZERO_NANO_USD } from '../../../kernel/money';
 import { Settings } from '../../../platform/config/settings';
@@ -21,8 +21,9 @@ const FREE: FrozenPrice = {
     audio: 0n,
     image: 0n,
   },
+  tiers: [],
   perRequestNanoUsd: ZERO_NANO_USD,
-  multiplierMillionths: 1_000_000n,
+  multiplierMillionths: UNSCALED_MULTIPLIER_MILLIONTHS,
 };
 
 /** Upstream candidates in the order of attempts, and the price of the model that is served. */
@@ -45,8 +46,8 @@ export class RoutingStep implements WorkflowStep {
   /** At once where memory knows candidates and price, which is the rule. */
   execute(context: WorkflowContext): StepOutcome | Promise<StepOutcome> {
     const { chat } = context.validation;
-    const { receivedAtMs } = context.request;
-    const found = this.find(chat.model, receivedAtMs);
+    const { receivedAtMs, principal } = context.request;
+    const found = this.find(chat.model, receivedAtMs, principal.priceMultiplierMillionths);
     return found instanceof Promise ? found.then((late) => this.decide(context, late)) : this.decide(context, found);
   }
 
@@ -61,9 +62,9 @@ export class RoutingStep implements WorkflowStep {
     return undefined;
   }
 
-  private find(model: string, atMs: number): Found | Refusal | Promise<Found | Refusal> {
+  private find(model: string, atMs: number, multiplierMillionths: bigint): Found | Refusal | Promise<Found | Refusal> {
     const candidates = this.router.plan(model);
-    const price = this.prices.priceOf(model, atMs);
+    const price = this.prices.priceOf(model, atMs, multiplierMillionths);
     const profile = this.prices.profileOf(model);
     if (candidates instanceof Promise || price instanceof Promise || profile instanceof Promise) {
       return this.awaited(Promise.all([candidates, price, profile]));
