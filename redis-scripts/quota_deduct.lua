@@ -13,7 +13,7 @@
 --               kind c calendar: a start, b end = next start, c next end      a free allowance: as c, and never refuses
 --                    f from first use: a duration ms     l lifetime     r the last 60 seconds     o open holds
 -- Reply    ADMITTED entry | REFUSED scope limit used resets_ms (scope: 0 the balance, else the scope's place in ARGV)
---          COLD | EPOCH epoch_of_hash | DAMAGED | UNKNOWN counter... | CLOCK now_ms | LATE now_ms
+--          COLD | EPOCH epoch_of_hash | DAMAGED | UNKNOWN now_ms counter... | CLOCK now_ms | LATE now_ms
 -- Money is integer nano-USD, exact in doubles up to 2^53 (bounded by API and database); it is answered as a string.
 -- Idempotent by hold id: a resend is answered from the entry. Everything is checked before the first write.
 -- LATE: this call was held up on its way until its caller had given it up. A hold made now would outlive the release that
@@ -65,6 +65,13 @@ if open ~= tonumber(state[6]) then
   return { 'DAMAGED' }
 end
 
+local time = redis.call('TIME')
+local server_now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if server_now > tonumber(ARGV[9]) then
+  return { 'LATE', text(server_now) }
+end
+local now = server_now + tonumber(ARGV[8])
+
 local unknown = {}
 for i = FIRST_SCOPE, #ARGV, PER_SCOPE do
   if field_of[i] and not state[field_of[i]] then
@@ -72,15 +79,9 @@ for i = FIRST_SCOPE, #ARGV, PER_SCOPE do
   end
 end
 if #unknown > 0 then
-  return { 'UNKNOWN', unpack(unknown) }
+  return { 'UNKNOWN', text(now), unpack(unknown) }
 end
 
-local time = redis.call('TIME')
-local server_now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-if server_now > tonumber(ARGV[9]) then
-  return { 'LATE', text(server_now) }
-end
-local now = server_now + tonumber(ARGV[8])
 local second = math.floor(now / 1000)
 
 local needs = { r = 1, u = tonumber(ARGV[4]), t = tonumber(ARGV[5]) }

@@ -84,7 +84,7 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
       }),
     };
     this.patienceMs = settings.billingWaitMs;
-    this.firstCounts = new FirstCounts(this.pools.firstCounts, clock);
+    this.firstCounts = new FirstCounts(this.pools.firstCounts);
     this.lane = new ReserveLane({
       send: (rows, waits) => this.send(rows, waits),
     });
@@ -165,7 +165,12 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
           nowMs = Number(answer.now_ms);
           break;
         case 'UNOPENED':
-          await this.firstCounts.open(request.limits, requestQuotasOf(plan), untilMs - this.clock.monotonicMs());
+          await this.firstCounts.open(
+            request.limits,
+            requestQuotasOf(plan),
+            Number(answer.now_ms),
+            untilMs - this.clock.monotonicMs(),
+          );
           break;
         case 'FENCED':
           await this.refresh();

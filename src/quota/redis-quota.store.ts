@@ -131,7 +131,7 @@ export class RedisQuotaStore implements QuotaStore {
       const [answer = '', first = ''] = reply;
       switch (answer) {
         case 'ADMITTED':
-          return { admitted: true, hold: this.admitted(request, epoch, first, nowMs) };
+          return { admitted: true, hold: this.admitted(request, epoch, first) };
         case 'REFUSED':
           return { admitted: false, refusal: refusalOf(request, plan, reply) };
         case 'LATE':
@@ -161,7 +161,7 @@ export class RedisQuotaStore implements QuotaStore {
         await this.warmUp.discard(limits, epoch);
         return;
       case 'UNKNOWN':
-        await this.warmUp.learn(limits, epoch, rest);
+        await this.warmUp.learn(limits, epoch, rest.slice(1), Number(rest[0]));
         return;
       default:
         throw new Error(`quota_deduct answered ${answer}`);
@@ -248,8 +248,8 @@ export class RedisQuotaStore implements QuotaStore {
     return announced.epoch === epoch && announced.on === this.scripts.server && announced.tenants.has(tenantId);
   }
 
-  private admitted(request: HoldRequest, epoch: bigint, entryText: string, nowMs: number): AdmittedHold {
-    const { amount, funding, balanceBefore, counted } = parseHoldEntry(entryText);
+  private admitted(request: HoldRequest, epoch: bigint, entryText: string): AdmittedHold {
+    const { amount, funding, balanceBefore, reservedAtMs, counted } = parseHoldEntry(entryText);
     const { tenantId, timezone, creditLimit } = request.limits;
     return {
       holdId: request.holdId,
@@ -261,7 +261,7 @@ export class RedisQuotaStore implements QuotaStore {
       creditLimit,
       balanceBefore,
       balanceAfter: subtractNanoUsd(balanceBefore, funding === 'wallet' ? amount : ZERO_NANO_USD),
-      ...calendarWindowsOf(counted, this.plans.windows, nowMs, timezone),
+      ...calendarWindowsOf(counted, this.plans.windows, reservedAtMs, timezone),
       counted,
     };
   }

@@ -1,6 +1,5 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Pool } from 'pg';
-import type { Clock } from '../../kernel/clock';
 import { Singleflight } from '../../kernel/singleflight';
 import { QuotaUnavailableError } from '../quota-store.port';
 import type { CallerLimits } from '../scopes/caller-limits';
@@ -16,17 +15,18 @@ import { openCounters } from '../warm-up/counter-seeds';
 export class FirstCounts {
   private readonly flights = new Singleflight<undefined>();
 
-  constructor(
-    private readonly pool: Pool,
-    private readonly clock: Clock,
-  ) {}
+  constructor(private readonly pool: Pool) {}
 
-  /** Resolves when they stand. Throws QuotaUnavailableError where that cannot be had within `patienceMs`. */
-  async open(limits: CallerLimits, counters: readonly string[], patienceMs: number): Promise<void> {
+  /**
+   * Resolves when they stand. Throws QuotaUnavailableError where that cannot be had within `patienceMs`.
+   *
+   * @param nowMs by the database's clock, which picks the windows
+   */
+  async open(limits: CallerLimits, counters: readonly string[], nowMs: number, patienceMs: number): Promise<void> {
     const gaveUp = new AbortController();
     try {
       await Promise.race([
-        this.flights.run(`${limits.tenantId} ${counters.join()}`, () => this.look(limits, counters)),
+        this.flights.run(`${limits.tenantId} ${counters.join()}`, () => this.look(limits, counters, nowMs)),
         pause(patienceMs, undefined, { signal: gaveUp.signal }).then(() => {
           throw new Error('the look back takes longer than a call waits');
         }),
@@ -38,8 +38,8 @@ export class FirstCounts {
     }
   }
 
-  private async look(limits: CallerLimits, counters: readonly string[]): Promise<undefined> {
-    await openCounters(this.pool, limits, counters, this.clock.nowMs());
+  private async look(limits: CallerLimits, counters: readonly string[], nowMs: number): Promise<undefined> {
+    await openCounters(this.pool, limits, counters, nowMs);
     return undefined;
   }
 }

@@ -13,6 +13,7 @@ import { readCommitted } from './tenant-ledger';
  * names its counters, so they were laid with it; one that was reserved in it since has met them there; of an older epoch
  * none comes any more. So it is the same whenever it is read after that, until the projection has met the counter.
  *
+ * @param nowMs by the clock that picks the windows: a gateway's own may be in another day
  * @returns start:end:used by name
  */
 export async function openCounters(

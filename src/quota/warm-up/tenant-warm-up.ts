@@ -106,12 +106,14 @@ export class TenantWarmUp {
   /**
    * Tells the projection of `epoch` of counters it has not met. Throws QuotaUnavailableError where Postgres or Redis does
    * not answer.
+   *
+   * @param nowMs by the clock that picks the windows
    */
-  learn(limits: CallerLimits, epoch: bigint, counters: readonly string[]): Promise<undefined> {
+  learn(limits: CallerLimits, epoch: bigint, counters: readonly string[], nowMs: number): Promise<undefined> {
     const { tenantId } = limits;
     return this.flights.run(`${tenantId} ${counters.join()}`, async () => {
       try {
-        const opened = await openCounters(this.pool, limits, counters, this.clock.nowMs());
+        const opened = await openCounters(this.pool, limits, counters, nowMs);
         await this.scripts.bind('quota_learn')(1, quotaKey(tenantId), epoch.toString(), ...[...opened].flat());
         return undefined;
       } catch (error) {
