@@ -5,13 +5,17 @@ import { nanoUsd } from '../../src/kernel/money';
 import type { Settings } from '../../src/platform/config/settings';
 import { ProcessIdentity } from '../../src/platform/process/process-identity';
 import { EpochAuthority } from '../../src/quota/epoch-authority';
-import { holdsKey } from '../../src/quota/quota-keys';
+import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
+import { QuotaUnavailableError } from '../../src/quota/quota-store.port';
 import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
+import { TenantRebuild } from '../../src/quota/warm-up/tenant-rebuild';
 import { eventually } from '../support/eventually';
 import {
   adjust,
   createTenant,
+  holdRequest,
   type MoneyProcess,
+  ONE_NANO_A_TOKEN,
   openCharge,
   outputOf,
   reserve,
@@ -183,6 +187,24 @@ describe('a Redis server that was demoted', () => {
       await second.module.get(EpochAuthority).refresh();
       await secondKnows(second);
     }, 60_000);
+  });
+
+  it('is not rebuilt over the mark of the current one, by which the loss of that one is noticed', async () => {
+    expect(await reserve(first, limits, 1n)).toMatchObject({ admitted: true });
+    await silenceFeed();
+    const second = await startOn(servers[1]);
+    const request = holdRequest(limits, 1_000n);
+    const outcome = await second.store.reserve(request);
+    if (!outcome.admitted) throw new Error('refused');
+    await expect(first.module.get(TenantRebuild).rebuild(limits.tenantId)).rejects.toThrow(QuotaUnavailableError);
+
+    // With its projection a hold is lost that has no row yet: whoever is admitted now has the money alone.
+    await second.redis.client.del(quotaKey(limits.tenantId));
+    const other = await openCharge(second, limits, 1_000n);
+    expect(await other.durable()).toBeUndefined();
+    const lost = second.charges.begin(outcome.hold, request, ONE_NANO_A_TOKEN);
+    if ('code' in lost) throw new Error(`refused: ${lost.code}`);
+    expect(await lost.durable()).toMatchObject({ code: 'QUOTA_BALANCE_EXCEEDED' });
   });
 
   it('is left although the first attempt to read the new epoch fails', async () => {

@@ -105,10 +105,14 @@ export class TenantRebuild {
   private async correct(client: PoolClient, tenantId: string, epoch: bigint): Promise<Corrected> {
     await client.query(`set local idle_in_transaction_session_timeout = ${LOCK_ENDS_AFTER_MS}`);
     const balance = await lockWallet(client, tenantId);
+    const mark = await markOf(client, tenantId);
+    // The current projection is on another server: with its mark gone nobody would know when it is lost.
+    if (mark && mark.epoch > epoch) return { state: 'epoch', found: mark.epoch.toString(), waiting: '' };
     const install = new TenantInstall(this.connection, this.scripts, tenantId, epoch, this.clock);
     await install.readServerClock();
     let taken = await install.takeApart(balance);
-    if (taken.state === 'epoch' && (await this.finish(client, tenantId, epoch, taken.waiting))) {
+    if (taken.state === 'epoch' && mark && taken.waiting === waitingOf(epoch, mark.installId)) {
+      await activate(this.scripts, tenantId, epoch, mark.installId);
       taken = await install.takeApart(balance);
     }
     if (taken.state !== 'taken') return isUnreadable(taken) ? { state: 'damaged' } : taken;
@@ -124,14 +128,6 @@ export class TenantRebuild {
       holdsRemoved,
     };
     return { state: 'ready', installId: install.id, report };
-  }
-
-  /** Activates an install of this epoch that waits for it; false where there is none. */
-  private async finish(client: PoolClient, tenantId: string, epoch: bigint, waiting: string): Promise<boolean> {
-    const mark = await markOf(client, tenantId);
-    if (!mark || waiting !== waitingOf(epoch, mark.installId)) return false;
-    await activate(this.scripts, tenantId, epoch, mark.installId);
-    return true;
   }
 
   /** Of a projection whose holds were taken apart: all that it is to have. */
