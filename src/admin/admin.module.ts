@@ -17,6 +17,7 @@ import { RpmOverridesService } from './groups/rpm-overrides.service';
 import { InvariantsController } from './invariants.controller';
 import { LedgerReader } from './ledger/ledger-reader';
 import { LedgerController } from './ledger/ledger.controller';
+import { RefundsService } from './ledger/refunds.service';
 import { RequestLogsService } from './ledger/request-logs.service';
 import { TransactionsService } from './ledger/transactions.service';
 import { CounterViews } from './limits/counter-views';
@@ -86,6 +87,7 @@ import { UsersService } from './users/users.service';
     PricesService,
     TransactionsService,
     LedgerReader,
+    RefundsService,
     RequestLogsService,
   ],
 })

@@ -214,6 +214,34 @@ describe('the sweeper, of a dead process that streamed', () => {
     await expectInvariants(living);
   });
 
+  it.each([
+    ['as much of the whole cost', 150, 30, '880'],
+    ['the whole cost, where that is less', 20, 20, '1000'],
+  ])('keeps given back what was refunded in part meanwhile: %s', async (_, tokens, carried, left) => {
+    const charge = await checkpointed(120);
+    await sweep();
+    await living.ledger.refund({
+      tenantId: limits.tenantId,
+      chargeId: charge.held.holdId,
+      reasonCode: 'GOODWILL',
+      description: 'test',
+      amount: nanoUsd(30n),
+      idempotencyKey: 'goodwill',
+    });
+    await charge.settle(outputOf(tokens));
+    expect((await rows()).toSorted(byAmount)).toMatchObject(
+      [
+        { type: 'charge', status: 'COMMITTED', amount: 120, refunded: 120 },
+        { type: 'refund', amount: 90, reason_code: 'LATE_SETTLE' },
+        { type: 'refund', amount: 30, reason_code: 'GOODWILL' },
+        { type: 'correction', amount: tokens, refunded: carried },
+        { type: 'refund', amount: carried, reason_code: 'LATE_SETTLE' },
+      ].toSorted(byAmount),
+    );
+    expect(await balance()).toBe(left);
+    await expectInvariants(living);
+  });
+
   it('gives back what it charged where the process, once it wakes up, charges nothing', async () => {
     const charge = await checkpointed(120);
     await sweep();
@@ -263,6 +291,8 @@ interface FoundRow {
   readonly amount: number;
 }
 
-function byAmount(a: FoundRow, b: FoundRow): number {
-  return a.amount - b.amount;
+type Ordered = Pick<FoundRow, 'amount' | 'type'>;
+
+function byAmount(a: Ordered, b: Ordered): number {
+  return a.amount - b.amount || a.type.localeCompare(b.type);
 }

@@ -61,7 +61,7 @@ export class ControlPlane {
     path: string,
     body?: object,
   ): Promise<Readonly<Record<string, unknown>>> {
-    const headers = path.endsWith('/adjustments') ? { 'idempotency-key': randomUUID() } : {};
+    const headers = /\/(adjustments|refunds)$/.test(path) ? { 'idempotency-key': randomUUID() } : {};
     const answer = await this.admin(method, path, body, headers);
     if (answer.status !== status) throw new Error(`${method} ${path}: ${answer.status} ${answer.text}`);
     return answer.body;

@@ -71,6 +71,7 @@ table billing_transaction with (fillfactor=70)
   extended_nano_usd bigint not null default 0 comment 'What of the hold was added after its admission.'
   checkpoint jsonb comment 'Tokens by bucket that had been delivered when this was written: what is charged where the process dies.'
   input_tokens_estimate bigint not null default 0 comment 'Of the request, at admission: what is charged of a dead process'' charge without checkpoint where the policy says so.'
+  original_transaction_id uuid comment 'Of a refund, credit note or correction: the charge it belongs to; of an adjustment that corrects one, that. Null in charges and in what belongs to none.'
 table free_allowance
   comment 'Calls a calendar month that nobody pays for. Made from FREE_ALLOWANCES when a key of the tenant is first looked up.'
   tenant_id uuid not null
@@ -358,7 +359,9 @@ billing_transaction.billing_transaction_channel_check CHECK ((channel = ANY (ARR
 billing_transaction.billing_transaction_check CHECK (((refunded_nano_usd >= 0) AND (refunded_nano_usd <= GREATEST(amount_nano_usd, (0)::bigint))));
 billing_transaction.billing_transaction_check1 CHECK (((status = 'PENDING'::text) = (ended_at IS NULL)));
 billing_transaction.billing_transaction_check2 CHECK (((type <> 'charge'::text) OR (amount_nano_usd >= 0)));
+billing_transaction.billing_transaction_check3 CHECK ((original_transaction_id <> id));
 billing_transaction.billing_transaction_counting_method_check CHECK ((counting_method = ANY (ARRAY['usage'::text, 'tokenizer'::text, 'estimated'::text])));
+billing_transaction.billing_transaction_credit_note_check CHECK (((type <> 'credit_note'::text) OR ((original_transaction_id IS NOT NULL) AND (amount_nano_usd > 0))));
 billing_transaction.billing_transaction_extended_nano_usd_check CHECK ((extended_nano_usd >= 0));
 billing_transaction.billing_transaction_funding_check CHECK ((funding = ANY (ARRAY['wallet'::text, 'allowance'::text, 'subscription'::text])));
 billing_transaction.billing_transaction_hold_nano_usd_check CHECK ((hold_nano_usd >= 0));
@@ -373,7 +376,7 @@ billing_transaction.billing_transaction_tokens_input_cached_check CHECK ((tokens
 billing_transaction.billing_transaction_tokens_input_uncached_check CHECK ((tokens_input_uncached >= 0));
 billing_transaction.billing_transaction_tokens_output_check CHECK ((tokens_output >= 0));
 billing_transaction.billing_transaction_tokens_reasoning_check CHECK ((tokens_reasoning >= 0));
-billing_transaction.billing_transaction_type_check CHECK ((type = ANY (ARRAY['charge'::text, 'recharge'::text, 'adjustment'::text, 'refund'::text, 'correction'::text])));
+billing_transaction.billing_transaction_type_check CHECK ((type = ANY (ARRAY['charge'::text, 'recharge'::text, 'adjustment'::text, 'refund'::text, 'correction'::text, 'credit_note'::text])));
 free_allowance.free_allowance_monthly_calls_check CHECK (((monthly_calls >= 0) AND (monthly_calls <= '1000000000000'::bigint)));
 free_allowance.free_allowance_pkey PRIMARY KEY (tenant_id, service);
 free_allowance.free_allowance_service_check CHECK ((service ~ '^[a-z][a-z0-9_]{0,63}$'::text));
@@ -507,6 +510,7 @@ CREATE UNIQUE INDEX api_key_pkey ON public.api_key USING btree (id);
 CREATE INDEX audit_log_by_entity ON public.audit_log USING btree (entity, id);
 CREATE INDEX audit_log_by_entity_id ON public.audit_log USING btree (entity_id, id);
 CREATE UNIQUE INDEX audit_log_pkey ON public.audit_log USING btree (id);
+CREATE INDEX billing_transaction_by_original ON public.billing_transaction USING btree (original_transaction_id) WHERE (original_transaction_id IS NOT NULL);
 CREATE UNIQUE INDEX billing_transaction_pkey ON public.billing_transaction USING btree (id);
 CREATE INDEX billing_transaction_postings ON public.billing_transaction USING btree (type, id) WHERE (type <> 'charge'::text);
 CREATE UNIQUE INDEX billing_transaction_tenant_id_trace_id_key ON public.billing_transaction USING btree (tenant_id, trace_id);
@@ -1460,7 +1464,7 @@ tenant_balance as
   GROUP BY tenant_id;
 
 -- types
-charge_row (id uuid, tenant_id uuid, trace_id uuid, channel text, is_stream boolean, epoch bigint, process_id uuid, hold_nano_usd bigint, credit_limit_nano_usd bigint, balance_before_nano_usd bigint, balance_after_nano_usd bigint, day_window_start_ms bigint, month_window_start_ms bigint, api_key_id uuid, api_key_name text, model text, price_version bigint, prices jsonb, is_new boolean, is_commit boolean, type text, amount_nano_usd bigint, tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint, tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text, upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text, scopes jsonb, funding text, input_tokens_estimate bigint);
+charge_row (id uuid, tenant_id uuid, trace_id uuid, channel text, is_stream boolean, epoch bigint, process_id uuid, hold_nano_usd bigint, credit_limit_nano_usd bigint, balance_before_nano_usd bigint, balance_after_nano_usd bigint, day_window_start_ms bigint, month_window_start_ms bigint, api_key_id uuid, api_key_name text, model text, price_version bigint, prices jsonb, is_new boolean, is_commit boolean, type text, amount_nano_usd bigint, tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint, tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text, upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text, scopes jsonb, funding text, input_tokens_estimate bigint, original_transaction_id uuid);
 quota_decision (status text, funding text, counted jsonb, uses quota_use[], place integer, check_limit bigint, used bigint, resets_ms bigint);
 quota_use (slot integer, start_ms bigint, end_ms bigint, used bigint);
 

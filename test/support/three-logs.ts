@@ -178,8 +178,10 @@ export async function readLedger(pool: Pool, tenantIds: readonly string[]): Prom
        from billing_transaction b
        left join lateral (select sum(amount_nano_usd) as moved, count(*) as transfers
                             from ledger_transfer where transaction_id = b.id) t on true
-       left join lateral (select sum(amount_nano_usd) as refunded
-                            from ledger_transfer where transaction_id = b.reversed_by and kind = 'refund') r on true
+       left join lateral (select sum(g.amount_nano_usd) as refunded
+                            from billing_transaction l
+                            join ledger_transfer g on g.transaction_id = l.id and g.kind in ('refund', 'credit_note')
+                           where l.original_transaction_id = b.id) r on true
       where b.tenant_id = any ($1) and b.type in ('charge', 'correction') order by b.id`,
     [tenantIds],
   );

@@ -1,6 +1,6 @@
 import type { EntityManager } from 'typeorm';
 
-export type AuditAction = 'create' | 'update' | 'delete' | 'close' | 'revoke' | 'adjust' | 'rebuild';
+export type AuditAction = 'create' | 'update' | 'delete' | 'close' | 'revoke' | 'adjust' | 'refund' | 'rebuild';
 export const AUDITED_ENTITIES = [
   'tenant',
   'api_key',
@@ -13,6 +13,7 @@ export const AUDITED_ENTITIES = [
   'upstream',
   'price',
   'quota_authority',
+  'transaction',
 ] as const;
 export type AuditedEntity = (typeof AUDITED_ENTITIES)[number];
 

@@ -1,6 +1,7 @@
-import { Get, Query } from '@nestjs/common';
-import { ApiOkResponse, ApiOperation } from '@nestjs/swagger';
+import { Body, Get, Headers, Post, Query } from '@nestjs/common';
+import { ApiCreatedResponse, ApiHeader, ApiOkResponse, ApiOperation } from '@nestjs/swagger';
 import { AdminController } from '../access/admin-controller.decorator';
+import { ADMIN_TOKEN_ACTOR } from '../access/admin.guard';
 import { IdParam } from '../access/id-param.decorator';
 import { ApiPageOf, type Page } from '../paging/page';
 import {
@@ -16,6 +17,8 @@ import {
   TransferQuery,
 } from './ledger.dto';
 import { LedgerReader } from './ledger-reader';
+import { CreateRefundDto, RefundDto } from './refund.dto';
+import { RefundsService } from './refunds.service';
 import { RequestLogsService } from './request-logs.service';
 import { TransactionsService } from './transactions.service';
 
@@ -25,6 +28,7 @@ export class LedgerController {
     private readonly transactions: TransactionsService,
     private readonly ledger: LedgerReader,
     private readonly requestLogs: RequestLogsService,
+    private readonly refunds: RefundsService,
   ) {}
 
   @Get('transactions')
@@ -41,6 +45,21 @@ export class LedgerController {
   @ApiOperation({ summary: 'One charge or posting with the arithmetic behind its amount' })
   getTransaction(@IdParam() id: string): Promise<Readonly<TransactionDetailDto>> {
     return this.transactions.get(id);
+  }
+
+  @Post('transactions/:id/refunds')
+  @ApiCreatedResponse({ type: RefundDto })
+  @ApiOperation({
+    summary: 'Give a committed charge back, whole or in part; the same Idempotency-Key refunds once',
+    description: 'To the accounts that paid. Request counters and USD windows stay as they are.',
+  })
+  @ApiHeader({ name: 'Idempotency-Key', required: true, description: '1 to 255 printable characters.' })
+  refund(
+    @IdParam() id: string,
+    @Body() dto: CreateRefundDto,
+    @Headers('idempotency-key') idempotencyKey: string | undefined,
+  ): Promise<Readonly<RefundDto>> {
+    return this.refunds.refund(id, dto, idempotencyKey, ADMIN_TOKEN_ACTOR);
   }
 
   @Get('ledger/transfers')

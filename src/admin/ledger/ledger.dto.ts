@@ -1,6 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
 import { IsIn, IsOptional, IsUUID } from 'class-validator';
-import type { TransactionType } from '../../billing/entities/billing-transaction.entity';
+import { TRANSACTION_TYPES, type TransactionType } from '../../billing/entities/billing-transaction.entity';
 import { NumberedPageQuery, PageQuery } from '../paging/page-query.dto';
 import { IsGivenName } from '../validation/fields.decorator';
 
@@ -14,7 +14,7 @@ export class TransactionQuery extends PageQuery {
   status?: 'PENDING' | 'COMMITTED' | 'VOIDED';
 
   @IsOptional()
-  @IsIn(['charge', 'recharge', 'adjustment', 'refund', 'correction'])
+  @IsIn(TRANSACTION_TYPES)
   type?: TransactionType;
 
   @IsOptional()
@@ -25,6 +25,11 @@ export class TransactionQuery extends PageQuery {
   @IsOptional()
   @IsUUID()
   trace_id?: string;
+
+  /** What gives this charge back or corrects it. */
+  @IsOptional()
+  @IsUUID()
+  original_transaction_id?: string;
 }
 
 /** Token buckets do not overlap. */
@@ -50,6 +55,7 @@ export class TransactionDto {
   is_stream!: boolean;
   amount_usd!: string;
   hold_usd!: string;
+  /** What refunds and credit notes have given back of it; never more than the amount. */
   refunded_usd!: string;
   credit_limit_usd!: string;
   /** Available (posted + credit limit − held) at the admission, before this hold and after it. */
@@ -69,7 +75,10 @@ export class TransactionDto {
   end_reason!: string | null;
   reason_code!: string | null;
   description!: string | null;
+  /** What gave back the last of it; null while something is left. */
   reversed_by!: string | null;
+  /** Of a refund, credit note or correction, and of an adjustment for one: the charge it belongs to. */
+  original_transaction_id!: string | null;
   day_window_start!: string | null;
   month_window_start!: string | null;
   created_at!: string;

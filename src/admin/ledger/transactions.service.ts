@@ -26,7 +26,7 @@ interface TotalsRow {
 type RawRow = TotalsRow & { readonly id: string | null } & Readonly<Record<string, unknown>>;
 
 /** Columns a transaction can be found by; each also a field of TransactionQuery. */
-const FILTERS = ['tenant_id', 'trace_id', 'status', 'type', 'model'] as const;
+const FILTERS = ['tenant_id', 'trace_id', 'status', 'type', 'model', 'original_transaction_id'] as const;
 
 /** Reads the business record of charges and postings. */
 @Injectable()
@@ -130,6 +130,7 @@ function render(row: BillingTransaction): Readonly<TransactionDto> {
     reason_code: row.reasonCode,
     description: row.description,
     reversed_by: row.reversedBy,
+    original_transaction_id: row.originalTransactionId,
     day_window_start: row.dayWindowStart?.toISOString() ?? null,
     month_window_start: row.monthWindowStart?.toISOString() ?? null,
     created_at: row.createdAt.toISOString(),

@@ -3,14 +3,13 @@ import type { PoolClient } from 'pg';
 import { DataSource, type EntityManager } from 'typeorm';
 import type { Posting } from '../../billing/ledger/booking';
 import { type Adjustment, LedgerService } from '../../billing/ledger/ledger.service';
+import { OWN_REASON_CODE } from '../../billing/ledger/reason-codes';
 import { toDecimalUsd } from '../../kernel/money';
 import { audit } from '../audit/audit-trail';
 import { moneyTransaction } from '../audit/money-transaction';
-import { invalid } from '../refusals';
+import { administratorsKey } from '../validation/idempotency-key';
 import { amountOf } from '../validation/is-usd.decorator';
 import type { AdjustmentDto, CreateAdjustmentDto } from './tenant.dto';
-
-const IDEMPOTENCY_KEY = /^[\x21-\x7e]{1,255}$/;
 
 /** Credits and debits by an administrator's hand. The same Idempotency-Key posts once, however often it is sent. */
 @Injectable()
@@ -26,9 +25,7 @@ export class AdjustmentsService {
     idempotencyKey: string | undefined,
     actor: string,
   ): Promise<Readonly<AdjustmentDto>> {
-    if (idempotencyKey === undefined || !IDEMPOTENCY_KEY.test(idempotencyKey)) {
-      throw invalid('Idempotency-Key', 'the header must be sent: 1 to 255 printable characters without blanks');
-    }
+    const key = administratorsKey(idempotencyKey);
     const amount = amountOf(dto.amount_usd);
     const adjustment = {
       tenantId,
@@ -36,9 +33,9 @@ export class AdjustmentsService {
       account: dto.account ?? ('wallet' as const),
       reasonCode: dto.reason_code,
       description: dto.description,
-      // Apart from the keys the product makes itself.
-      idempotencyKey: `admin:${idempotencyKey}`,
+      idempotencyKey: key,
       actor,
+      originalTransactionId: dto.original_transaction_id,
     };
     const posted = await moneyTransaction(this.dataSource, (manager, client) =>
       this.postAudited(manager, client, adjustment),
@@ -63,7 +60,7 @@ export class AdjustmentsService {
     return this.postAudited(manager, client, {
       tenantId,
       amount,
-      reasonCode: 'INITIAL_BALANCE',
+      reasonCode: OWN_REASON_CODE.initialBalance,
       description: 'initial balance',
       idempotencyKey: 'initial-balance',
       actor,
@@ -85,6 +82,9 @@ export class AdjustmentsService {
         account: adjustment.account ?? 'wallet',
         reason_code: adjustment.reasonCode,
         description: adjustment.description,
+        ...(adjustment.originalTransactionId === undefined
+          ? {}
+          : { original_transaction_id: adjustment.originalTransactionId }),
       },
     });
     return posted;

@@ -1,24 +1,20 @@
 import { ApiProperty, OmitType, PartialType } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
-import {
-  IsIn,
-  IsInt,
-  IsObject,
-  IsOptional,
-  IsString,
-  Length,
-  Matches,
-  Max,
-  Min,
-  ValidateNested,
-} from 'class-validator';
+import { IsIn, IsInt, IsObject, IsOptional, IsString, IsUUID, Length, Max, Min, ValidateNested } from 'class-validator';
 import type { UnknownPricePolicy } from '../../auth/principal';
 import type { TenantStatus } from '../../auth/tenant.entity';
 import { IsTimeZone } from '../../platform/config/is-time-zone.decorator';
 import type { Service } from '../../quota/scopes/caller-limits';
 import { CounterDto } from '../limits/counter.dto';
 import { PageQuery } from '../paging/page-query.dto';
-import { CHANGES, IsCountLimit, IsGivenName, MAX_COUNT, MayBeAbsent } from '../validation/fields.decorator';
+import {
+  CHANGES,
+  IsCountLimit,
+  IsGivenName,
+  IsReasonCode,
+  MAX_COUNT,
+  MayBeAbsent,
+} from '../validation/fields.decorator';
 import { IsUsd } from '../validation/is-usd.decorator';
 
 /** Calls a calendar month in the tenant's zone that nobody pays for, by service; 0: none. */
@@ -173,14 +169,17 @@ export class CreateAdjustmentDto {
   account?: 'wallet' | 'promo';
 
   /** Stable word for reports, such as `GOODWILL`. */
-  @Matches(/^[A-Za-z][A-Za-z0-9_]{0,63}$/, {
-    message: '$property must be a word of letters, digits and underscores, such as GOODWILL',
-  })
+  @IsReasonCode()
   reason_code!: string;
 
   @Length(1, 500)
   @IsString()
   description!: string;
+
+  /** The committed charge of this tenant that it corrects. What it moves is no part of that charge: that is a refund. */
+  @MayBeAbsent()
+  @IsUUID()
+  original_transaction_id?: string;
 }
 
 export class AdjustmentDto {

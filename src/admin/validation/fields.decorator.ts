@@ -1,6 +1,18 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiPropertyOptional } from '@nestjs/swagger';
-import { IsInt, IsISO8601, IsOptional, IsString, Length, Matches, Max, Min, ValidateIf } from 'class-validator';
+import {
+  IsInt,
+  IsISO8601,
+  IsNotIn,
+  IsOptional,
+  IsString,
+  Length,
+  Matches,
+  Max,
+  Min,
+  ValidateIf,
+} from 'class-validator';
+import { OWN_REASON_CODE } from '../../billing/ledger/reason-codes';
 
 /** Far above any real limit, far below what a double counts exactly; the database has the same bound. */
 export const MAX_COUNT = 1_000_000_000_000;
@@ -43,5 +55,15 @@ export function IsInstant(): PropertyDecorator {
   return applyDecorators(
     IsISO8601({ strict: true }),
     Matches(NAMES_ITS_ZONE, { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' }),
+  );
+}
+
+/** A stable word for reports, such as `GOODWILL`; not one that the product writes by itself. */
+export function IsReasonCode(): PropertyDecorator {
+  return applyDecorators(
+    IsNotIn(Object.values(OWN_REASON_CODE), { message: '$property must not be one that Tollgate writes by itself' }),
+    Matches(/^[A-Za-z][A-Za-z0-9_]{0,63}$/, {
+      message: '$property must be a word of letters, digits and underscores, such as GOODWILL',
+    }),
   );
 }

@@ -3,7 +3,7 @@ import type { NanoUsd } from '../../kernel/money';
 import type { ChargeStatus, CountingMethod } from '../charge';
 import { NanoUsdColumn } from './nano-usd.column';
 
-export const TRANSACTION_TYPES = ['charge', 'recharge', 'adjustment', 'refund', 'correction'] as const;
+export const TRANSACTION_TYPES = ['charge', 'recharge', 'adjustment', 'refund', 'correction', 'credit_note'] as const;
 export type TransactionType = (typeof TRANSACTION_TYPES)[number];
 
 /** The business record of one charge or posting, as the ledger's statements wrote it. Counts are text, as Postgres gives bigint. */
@@ -122,6 +122,10 @@ export class BillingTransaction {
 
   @Column({ name: 'reversed_by', type: 'uuid', nullable: true })
   reversedBy!: string | null;
+
+  /** Of what corrects a charge or gives it back: that charge. */
+  @Column({ name: 'original_transaction_id', type: 'uuid', nullable: true })
+  originalTransactionId!: string | null;
 
   @Column({ name: 'created_at', type: 'timestamptz' })
   createdAt!: Date;

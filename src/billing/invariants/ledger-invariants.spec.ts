@@ -9,7 +9,10 @@ import {
   type TokenCounts,
 } from '../../catalogue/price';
 import { pricesJson, tiersJson } from '../../catalogue/price-json';
+import { newId } from '../../kernel/ids';
 import { nanoUsd } from '../../kernel/money';
+import { withTransaction } from '../../platform/database/with-transaction';
+import { postRefund } from '../ledger/refund';
 import { type EndRow, settleFields } from '../writer/charge-rows';
 import type { InvariantResult } from './invariant';
 import { checkLedgerInvariant, LEDGER_INVARIANTS } from './ledger-invariants';
@@ -57,6 +60,88 @@ const MOVE = `
   update ledger_transfer t set amount_nano_usd = t.amount_nano_usd + $3
     from ledger_account a where a.id = t.debit_account_id and a.name = $2 and t.transaction_id = $1`;
 
+/** What is wrong while the planted stands, and nothing once it is taken back. */
+async function expectViolation(id: InvariantResult['id'], example: string, undo: () => Promise<void>): Promise<void> {
+  try {
+    expect(await check(id)).toMatchObject({
+      verdict: 'violated',
+      examples: expect.arrayContaining([example]) as unknown,
+    });
+  } finally {
+    await undo();
+  }
+  expect(await check(id)).toMatchObject({ verdict: 'holds' });
+}
+
+describe('I3, that what is given back of a charge is its refunds and credit notes', () => {
+  let chargeId: string;
+  let partId: string;
+  let restId: string;
+
+  beforeEach(async () => {
+    const tenantId = await harness.createTenant(0n, 1_000n);
+    chargeId = await charge(tenantId, 100, 1_000);
+    [partId, restId] = [await refund(tenantId, 30), await refund(tenantId)];
+  });
+
+  async function refund(tenantId: string, amount?: number): Promise<string> {
+    const { transactionId } = await withTransaction(harness.pool, (client) =>
+      postRefund(client, {
+        tenantId,
+        chargeId,
+        reasonCode: 'TEST',
+        description: 'test',
+        amount: amount === undefined ? undefined : nanoUsd(BigInt(amount)),
+        idempotencyKey: newId(),
+      }),
+    );
+    return transactionId;
+  }
+
+  it('holds for a charge that was given back in parts', async () => {
+    expect(await check('I3')).toMatchObject({ verdict: 'holds', violations: 0 });
+  });
+
+  it('is violated by a charge that says another sum', async () => {
+    const say = `update billing_transaction set refunded_nano_usd = $2 where id = $1`;
+    await plant(say, [chargeId, '70']);
+    await expectViolation(
+      'I3',
+      `charge ${chargeId} has 70 given back of 100, its refunds and credit notes are 100`,
+      () => plant(say, [chargeId, '100']),
+    );
+  });
+
+  it('is violated by a charge that names nothing as the last of it, or something before it is', async () => {
+    const reverse = `update billing_transaction set reversed_by = $2 where id = $1`;
+    await plant(reverse, [chargeId, null]);
+    await expectViolation('I3', `charge ${chargeId} is reversed by nothing, though 100 are given back of 100`, () =>
+      plant(reverse, [chargeId, restId]),
+    );
+  });
+
+  it('is violated by a refund that belongs to no charge', async () => {
+    const link = `update billing_transaction set original_transaction_id = $2 where id = $1`;
+    await plant(link, [partId, null]);
+    await expectViolation('I3', `refund ${partId} belongs to no committed charge of its tenant`, () =>
+      plant(link, [partId, chargeId]),
+    );
+  });
+
+  it('is violated by a refund that moved another sum, or none', async () => {
+    const move = `update ledger_transfer set amount_nano_usd = amount_nano_usd + $2 where transaction_id = $1`;
+    await plant(move, [partId, 1]);
+    await expectViolation('I3', `refund ${partId} is of 30, its transfers give back 31`, () =>
+      plant(move, [partId, -1]),
+    );
+    const rename = `update ledger_transfer set kind = $2 where transaction_id = $1`;
+    await plant(rename, [partId, 'credit_note']);
+    await expectViolation('I3', `a transfer of kind credit_note belongs to the unknown transaction ${partId}`, () =>
+      plant(rename, [partId, 'refund']),
+    );
+  });
+});
+
 describe('I4, that no charge took its wallet below the credit limit frozen with it', () => {
   let tenantId: string;
   let within: string;
@@ -77,22 +162,10 @@ describe('I4, that no charge took its wallet below the credit limit frozen with 
     expect(await check('I4')).toMatchObject({ verdict: 'holds', violations: 0 });
   });
 
-  async function expectViolation(example: string, undo: () => Promise<void>): Promise<void> {
-    try {
-      expect(await check('I4')).toMatchObject({
-        verdict: 'violated',
-        examples: expect.arrayContaining([example]) as unknown,
-      });
-    } finally {
-      await undo();
-    }
-    expect(await check('I4')).toMatchObject({ verdict: 'holds' });
-  }
-
   it('is violated by a debit beyond the limit of its charge', async () => {
     const limit = `update billing_transaction set credit_limit_nano_usd = $2 where id = $1`;
     await plant(limit, [within, '59']);
-    await expectViolation(`charge ${within} took its wallet to -60 with a credit limit of 59`, () =>
+    await expectViolation('I4', `charge ${within} took its wallet to -60 with a credit limit of 59`, () =>
       plant(limit, [within, '100']),
     );
   });
@@ -100,6 +173,7 @@ describe('I4, that no charge took its wallet below the credit limit frozen with 
   it('is violated by a transfer that moved more than the wallet had', async () => {
     await plant(MOVE, [beyond, 'wallet', 1]);
     await expectViolation(
+      'I4',
       `charge ${beyond} took its wallet to -101 with a credit limit of 100, the rest to overrun`,
       () => plant(MOVE, [beyond, 'wallet', -1]),
     );
@@ -108,6 +182,7 @@ describe('I4, that no charge took its wallet below the credit limit frozen with 
   it('is violated by an overrun beside a wallet that could have paid', async () => {
     await plant(MOVE, [beyond, 'wallet', -1]);
     await expectViolation(
+      'I4',
       `charge ${beyond} took its wallet to -99 with a credit limit of 100, the rest to overrun`,
       () => plant(MOVE, [beyond, 'wallet', 1]),
     );

@@ -1,4 +1,5 @@
 import type { PoolClient } from 'pg';
+import { GIVEN_BACK_VIOLATIONS } from './given-back';
 import { type InvariantResult, MAX_EXAMPLES } from './invariant';
 
 interface LedgerInvariant {
@@ -80,7 +81,8 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
   {
     id: 'I3',
     states:
-      'Each admitted charge is open, committed or voided, once; an open one belongs to a process that may still end it.',
+      'Each admitted charge is open, committed or voided, once; an open one belongs to a process that may still end it. What ' +
+      'is given back of one is the sum of its refunds and credit notes, never more than its amount.',
     population: `select count(*) as n from billing_transaction where type = 'charge'`,
     violations: `
       with moved as (
@@ -101,7 +103,9 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
       union all
       select 'charge ' || b.id || ' is open and older than the watermark of its process'
         from billing_transaction b join gateway_process p on p.id = b.process_id
-       where b.status = 'PENDING' and b.trace_id < p.oldest_open_id`,
+       where b.status = 'PENDING' and b.trace_id < p.oldest_open_id
+      union all
+      ${GIVEN_BACK_VIOLATIONS}`,
   },
   {
     id: 'I4',

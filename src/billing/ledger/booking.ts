@@ -36,19 +36,32 @@ export interface PostingRecord {
   readonly transactionId: string;
   readonly tenantId: string;
   readonly traceId: string;
-  readonly type: 'adjustment' | 'refund';
+  readonly type: 'adjustment' | 'refund' | 'credit_note';
   readonly amountNanoUsd: string;
   readonly reasonCode: string;
   readonly description: string;
+  /** The charge it belongs to. */
+  readonly originalTransactionId?: string | undefined;
+  /** Who paid that; the wallet unless given. */
+  readonly funding?: string;
 }
 
 export async function recordPosting(client: PoolClient, record: PostingRecord): Promise<void> {
-  const { transactionId, tenantId, traceId, type, amountNanoUsd, reasonCode, description } = record;
   await client.query(
     `insert into billing_transaction (id, tenant_id, trace_id, type, status, channel, amount_nano_usd, reason_code,
-                                      description, ended_at)
-       values ($1, $2, $3, $4, 'COMMITTED', 'admin', $5, $6, $7, now())`,
-    [transactionId, tenantId, traceId, type, amountNanoUsd, reasonCode, description],
+                                      description, original_transaction_id, funding, ended_at)
+       values ($1, $2, $3, $4, 'COMMITTED', 'admin', $5, $6, $7, $8, $9, now())`,
+    [
+      record.transactionId,
+      record.tenantId,
+      record.traceId,
+      record.type,
+      record.amountNanoUsd,
+      record.reasonCode,
+      record.description,
+      record.originalTransactionId ?? null,
+      record.funding ?? 'wallet',
+    ],
   );
 }
 
@@ -95,6 +108,25 @@ export class Booking {
       await this.post(overrun);
     }
     await this.post(wallet);
+  }
+
+  /** Debits as a charge does: the wallet down to −(its credit limit), what exceeds that overrun. */
+  async debit(
+    kind: string,
+    houseAccountId: string,
+    { wallet, overrun }: Pick<TenantAccounts, 'wallet' | 'overrun'>,
+    amount: bigint,
+  ): Promise<void> {
+    const spendable = BigInt(wallet.posted_nano_usd) + BigInt(wallet.credit_limit_nano_usd);
+    const fromWallet = spendable <= 0n ? 0n : spendable < amount ? spendable : amount;
+    if (fromWallet > 0n) {
+      await this.transfer(kind, wallet, houseAccountId, fromWallet);
+      await this.post(wallet);
+    }
+    if (fromWallet < amount) {
+      await this.transfer(kind, overrun, houseAccountId, amount - fromWallet);
+      await this.post(overrun);
+    }
   }
 
   /** Writes what the transfers so far have made of the account. */

@@ -21,7 +21,7 @@ import {
   type TenantAccounts,
 } from './booking';
 import { HOUSE_ACCOUNT } from './house-accounts';
-import { postRefund, type Refund } from './refund';
+import { postRefund, type Refund, type RefundPosting } from './refund';
 
 export interface Adjustment {
   readonly tenantId: string;
@@ -34,6 +34,8 @@ export interface Adjustment {
   readonly actor: string;
   /** Promotional credit is spent first and never goes below zero. */
   readonly account?: 'wallet' | 'promo';
+  /** The COMMITTED charge or correction of this tenant that it corrects. */
+  readonly originalTransactionId?: string | undefined;
 }
 
 /** A committed charge as the projection is told of it, and why it ended. */
@@ -64,8 +66,8 @@ export class LedgerService {
    * Credits or debits a wallet against the house's `adjustment` account, in the caller's transaction. A credit first
    * repays what is in overrun. The tenant's accounts stay locked until that transaction ends; once it is committed, and
    * only then, the caller must call `project`.
-   * Throws RefusalError: INVALID_REQUEST (zero, or beyond ±9,000,000 USD), NOT_FOUND, CONFLICT (the key was used for
-   * another amount).
+   * Throws RefusalError: INVALID_REQUEST (zero, beyond ±9,000,000 USD, or for a charge that the tenant does not have),
+   * NOT_FOUND, CONFLICT (the key was used for another amount or charge).
    */
   async post(client: PoolClient, adjustment: Adjustment): Promise<Posting> {
     if (adjustment.amount === 0n) throw refusedAmount('must not be zero');
@@ -75,6 +77,7 @@ export class LedgerService {
     if (repeated !== undefined) {
       return { transactionId: repeated, ...(await balanceNow(client, adjustment.tenantId)), isRepeat: true };
     }
+    await requireOriginal(client, adjustment);
     const transactionId = newId();
     await recordPosting(client, {
       transactionId,
@@ -84,6 +87,7 @@ export class LedgerService {
       amountNanoUsd: adjustment.amount.toString(),
       reasonCode: adjustment.reasonCode,
       description: `${adjustment.description} (by ${adjustment.actor})`,
+      originalTransactionId: adjustment.originalTransactionId,
     });
     const book = new Booking(client, transactionId, adjustment.reasonCode);
     await (adjustment.account === 'promo'
@@ -108,7 +112,7 @@ export class LedgerService {
   }
 
   /** `postRefund` in a transaction of its own, tried again where Postgres takes it back, and projected. */
-  async refund(refund: Refund): Promise<Posting> {
+  async refund(refund: Refund): Promise<RefundPosting> {
     const posted = await withTransaction(this.pool, (client) => postRefund(client, refund));
     this.project(refund.tenantId, posted);
     return posted;
@@ -148,17 +152,34 @@ async function adjustPromo(
 }
 
 async function findRepeat(client: PoolClient, adjustment: Adjustment, traceId: string): Promise<string | undefined> {
-  const { rows } = await client.query<{ id: string; amount_nano_usd: string }>(
-    `select id, amount_nano_usd from billing_transaction where tenant_id = $1 and trace_id = $2`,
+  const { rows } = await client.query<{ id: string; amount_nano_usd: string; original_id: string | null }>(
+    `select id, amount_nano_usd, original_transaction_id as original_id from billing_transaction
+      where tenant_id = $1 and trace_id = $2`,
     [adjustment.tenantId, traceId],
   );
   const [found] = rows;
   if (!found) return undefined;
-  if (BigInt(found.amount_nano_usd) !== adjustment.amount) {
-    const reason = 'the key was used for another amount';
-    throw new RefusalError(refuse('CONFLICT', { param: 'Idempotency-Key', values: { reason } }));
+  if (BigInt(found.amount_nano_usd) !== adjustment.amount) throw refusedKey('the key was used for another amount');
+  if (found.original_id !== (adjustment.originalTransactionId ?? null)) {
+    throw refusedKey('the key was used for another charge');
   }
   return found.id;
+}
+
+async function requireOriginal(client: PoolClient, { tenantId, originalTransactionId }: Adjustment): Promise<void> {
+  if (originalTransactionId === undefined) return;
+  const { rowCount } = await client.query(
+    `select from billing_transaction
+      where id = $1 and tenant_id = $2 and type in ('charge', 'correction') and status = 'COMMITTED'`,
+    [originalTransactionId, tenantId],
+  );
+  if (rowCount === 1) return;
+  const reason = 'the tenant has no committed charge of this id';
+  throw new RefusalError(refuse('INVALID_REQUEST', { param: 'original_transaction_id', values: { reason } }));
+}
+
+function refusedKey(reason: string): RefusalError {
+  return new RefusalError(refuse('CONFLICT', { param: 'Idempotency-Key', values: { reason } }));
 }
 
 function assertWithinBound(wallet: Account, change: bigint): void {

@@ -1,104 +1,126 @@
 import type { PoolClient } from 'pg';
 import { v5 } from 'uuid';
 import { refuse, RefusalError } from '../../kernel/errors';
-import { newId } from '../../kernel/ids';
-import { isWithinTenantBound } from '../../kernel/money';
-import {
-  type Account,
-  balanceNow,
-  Booking,
-  lockAccounts,
-  MAX_PROMO_NANO_USD,
-  type Posting,
-  recordPosting,
-  repaymentOf,
-  type TenantAccounts,
-} from './booking';
-import { HOUSE_ACCOUNT } from './house-accounts';
+import { type NanoUsd, nanoUsd, toDecimalUsd } from '../../kernel/money';
+import { balanceNow, lockAccounts, type Posting } from './booking';
+import { type CommittedCharge, giveBack, lockCharge } from './giving-back';
 
-/** Everything a charge took and nobody gave back yet. */
 export interface Refund {
   readonly tenantId: string;
   readonly chargeId: string;
   readonly reasonCode: string;
   readonly description: string;
+  /** A part of the charge; unless given, everything that nobody gave back yet. */
+  readonly amount?: NanoUsd | undefined;
+  /**
+   * Same key, same tenant: the first refund's answer. Without one, a charge that was given back whole answers what gave back
+   * the last of it.
+   */
+  readonly idempotencyKey?: string;
 }
 
-/** Ids of refunds derive from the charge's id, so that refunding one twice collides. */
+export interface RefundPosting extends Posting {
+  /** Of this refund. */
+  readonly amount: NanoUsd;
+  /** Of the charge, by refunds and credit notes altogether. */
+  readonly givenBack: NanoUsd;
+}
+
+/** Ids of refunds that are due by themselves derive from the charge's id, so that refunding one twice collides. */
 const REFUND_NAMESPACE = 'a5d0f0b1-6c47-4f0e-8d2b-2f6a4f3b7c19';
+/** Those of refunds somebody asks for derive from the idempotency key. */
+const KEYED_REFUND_NAMESPACE = '0c1b5c80-6f2c-4f5f-b1c9-53d8a0c9d6e2';
 
 /**
- * Refunds a COMMITTED charge in the caller's transaction: a linked transaction moves its amount revenue → the funding it was
- * frozen with, and the charge names it in `reversed_by`. Request counters stay as they are. Twice answers the first refund.
- * Throws RefusalError: NOT_FOUND (no such charge of this tenant), CONFLICT (it is not COMMITTED, or the tenant's accounts
- * have no room for so much).
+ * Refunds a COMMITTED charge or correction, whole or in part, in the caller's transaction; see giveBack for who gets it. The
+ * charge names the refund that gave back the last of it in `reversed_by`. Request counters stay as they are.
+ * Throws RefusalError: NOT_FOUND (no such charge of this tenant), INVALID_REQUEST (the amount is not above 0), CONFLICT (the
+ * charge is not COMMITTED, less is left of it, the key was used for something else, or the tenant's accounts have no room
+ * for so much).
  */
-export async function postRefund(client: PoolClient, refund: Refund): Promise<Posting> {
+export async function postRefund(client: PoolClient, refund: Refund): Promise<RefundPosting> {
   const accounts = await lockAccounts(client, refund.tenantId);
-  const { rows } = await client.query<{ status: string; amount_nano_usd: string; reversed_by: string | null }>(
-    `select status, amount_nano_usd, reversed_by from billing_transaction
-      where tenant_id = $1 and id = $2 and type in ('charge', 'correction') for update`,
-    [refund.tenantId, refund.chargeId],
-  );
-  const [charge] = rows;
-  if (!charge) throw new RefusalError(refuse('NOT_FOUND', { values: { what: 'charge' } }));
-  if (charge.status !== 'COMMITTED') {
-    throw new RefusalError(refuse('CONFLICT', { values: { reason: `the charge is ${charge.status}` } }));
-  }
-  if (charge.reversed_by !== null) {
-    return { transactionId: charge.reversed_by, ...(await balanceNow(client, refund.tenantId)), isRepeat: true };
-  }
-  const transactionId = newId();
-  await recordPosting(client, {
-    transactionId,
-    tenantId: refund.tenantId,
-    traceId: v5(refund.chargeId, REFUND_NAMESPACE),
+  const charge = await lockCharge(client, refund.tenantId, refund.chargeId);
+  const { idempotencyKey } = refund;
+  const traceId =
+    idempotencyKey === undefined
+      ? v5(refund.chargeId, REFUND_NAMESPACE)
+      : v5(`${refund.tenantId}:${idempotencyKey}`, KEYED_REFUND_NAMESPACE);
+  const repeated =
+    idempotencyKey === undefined ? charge.reversedBy : await findRepeat(client, { refund, charge, traceId });
+  if (repeated !== null) return answerOf(client, refund, repeated, true);
+  const transactionId = await giveBack(client, accounts, charge, {
     type: 'refund',
-    amountNanoUsd: charge.amount_nano_usd,
+    amount: amountOf(refund, charge),
+    traceId,
     reasonCode: refund.reasonCode,
     description: refund.description,
   });
-  await client.query(
-    `update billing_transaction set refunded_nano_usd = amount_nano_usd, reversed_by = $2 where id = $1`,
-    [refund.chargeId, transactionId],
-  );
-  await giveBack(client, new Booking(client, transactionId, refund.reasonCode), accounts, refund.chargeId);
-  return { transactionId, ...(await balanceNow(client, refund.tenantId)), isRepeat: false };
+  return answerOf(client, refund, transactionId, false);
 }
 
-/**
- * To the accounts the charge was taken from; what came from wallet and overrun repays overrun first. Promo may have been
- * filled up meanwhile: it takes what fits, the rest is the wallet's.
- */
-async function giveBack(client: PoolClient, book: Booking, accounts: TenantAccounts, chargeId: string): Promise<void> {
-  const { rows } = await client.query<{ account_id: string; amount: string }>(
-    `select debit_account_id as account_id, amount_nano_usd as amount from ledger_transfer
-      where transaction_id = $1 and kind = 'charge' order by id`,
-    [chargeId],
-  );
-  const { wallet, promo, overrun } = accounts;
-  let toWallet = 0n;
-  for (const { account_id, amount } of rows) {
-    if (account_id === wallet.id || account_id === overrun.id) toWallet += BigInt(amount);
-    else if (account_id === promo?.id) toWallet += await fillPromo(book, promo, BigInt(amount));
-    else await book.transfer('refund', HOUSE_ACCOUNT.revenue, account_id, BigInt(amount));
-  }
-  if (toWallet === 0n) return;
-  const posted = BigInt(wallet.posted_nano_usd) + toWallet - repaymentOf(overrun, toWallet);
-  if (!isWithinTenantBound(posted, BigInt(wallet.credit_limit_nano_usd))) {
-    const reason = 'posted balance and credit limit together would exceed 9,000,000 USD';
-    throw new RefusalError(refuse('CONFLICT', { values: { reason } }));
-  }
-  await book.credit('refund', HOUSE_ACCOUNT.revenue, accounts, toWallet);
+interface KeyedRefund {
+  readonly refund: Refund;
+  readonly charge: CommittedCharge;
+  readonly traceId: string;
 }
 
-/** Answers what does not fit. */
-async function fillPromo(book: Booking, promo: Account, amount: bigint): Promise<bigint> {
-  const room = MAX_PROMO_NANO_USD - BigInt(promo.posted_nano_usd);
-  const fits = amount < room ? amount : room;
-  if (fits > 0n) {
-    await book.transfer('refund', HOUSE_ACCOUNT.revenue, promo, fits);
-    await book.post(promo);
+/** A refund of all that was left is the one that gave back the last of it. */
+async function findRepeat(client: PoolClient, { refund, charge, traceId }: KeyedRefund): Promise<string | null> {
+  const { rows } = await client.query<{ id: string; amount: string; original_id: string }>(
+    `select id, amount_nano_usd as amount, original_transaction_id as original_id from billing_transaction
+      where tenant_id = $1 and trace_id = $2`,
+    [refund.tenantId, traceId],
+  );
+  const [found] = rows;
+  if (!found) return null;
+  const isSame =
+    found.original_id === charge.id &&
+    (refund.amount === undefined ? found.id === charge.reversedBy : BigInt(found.amount) === refund.amount);
+  if (isSame) return found.id;
+  const reason = 'the key was used for another refund';
+  throw new RefusalError(refuse('CONFLICT', { param: 'Idempotency-Key', values: { reason } }));
+}
+
+/** A refund that is due by itself gives back what there is, also nothing of a charge that came to nothing. */
+function amountOf({ amount: wanted, idempotencyKey }: Refund, charge: CommittedCharge): bigint {
+  const left = leftOf(charge);
+  if (wanted === undefined && idempotencyKey === undefined) return left;
+  const amount = wanted ?? left;
+  if (wanted !== undefined && wanted <= 0n) {
+    throw new RefusalError(
+      refuse('INVALID_REQUEST', { param: 'amount_usd', values: { reason: 'must be more than 0' } }),
+    );
   }
-  return amount - fits;
+  if (left > 0n && amount <= left) return amount;
+  const reason =
+    left === 0n
+      ? 'nothing is left of the charge to give back'
+      : `only ${toDecimalUsd(left)} USD are left of the charge`;
+  throw new RefusalError(refuse('CONFLICT', { param: 'amount_usd', values: { reason } }));
+}
+
+function leftOf({ amount, givenBack }: CommittedCharge): NanoUsd {
+  return nanoUsd(amount - givenBack);
+}
+
+async function answerOf(
+  client: PoolClient,
+  { tenantId, chargeId }: Refund,
+  transactionId: string,
+  isRepeat: boolean,
+): Promise<RefundPosting> {
+  const { rows } = await client.query<{ amount: string; given_back: string }>(
+    `select r.amount_nano_usd as amount, c.refunded_nano_usd as given_back
+       from billing_transaction r join billing_transaction c on c.id = $2 where r.id = $1`,
+    [transactionId, chargeId],
+  );
+  const [row] = rows;
+  return {
+    transactionId,
+    ...(await balanceNow(client, tenantId)),
+    isRepeat,
+    amount: nanoUsd(row?.amount ?? '0'),
+    givenBack: nanoUsd(row?.given_back ?? '0'),
+  };
 }

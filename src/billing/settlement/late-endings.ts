@@ -4,6 +4,7 @@ import type { Pool, PoolClient } from 'pg';
 import { v5 } from 'uuid';
 import { messageOf } from '../../kernel/error-message';
 import { RefusalError } from '../../kernel/errors';
+import { nanoUsd } from '../../kernel/money';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { isRefusedData } from '../../platform/database/sql-state';
 import { withTransaction } from '../../platform/database/with-transaction';
@@ -12,6 +13,7 @@ import type { EndedHold, PostedBalance } from '../../quota/quota-store.port';
 import type { FrozenCharge } from '../charge';
 import { balanceNow } from '../ledger/booking';
 import { LedgerService } from '../ledger/ledger.service';
+import { OWN_REASON_CODE } from '../ledger/reason-codes';
 import { postRefund, type Refund } from '../ledger/refund';
 import { admitRow, type EndFields, type EndRow, SWEPT_END_REASON } from '../writer/charge-rows';
 import { ChargeWriter } from '../writer/charge-writer';
@@ -20,7 +22,7 @@ import { Turns } from '../writer/turns';
 
 /** Ids of late-settle corrections derive from the charge's id, so that booking one twice collides. */
 const CORRECTION_NAMESPACE = '6f1c2a9e-6b5d-4a57-9a0e-0d7f0e9a4b11';
-const REASON_CODE = 'LATE_SETTLE';
+const REASON_CODE = OWN_REASON_CODE.lateSettle;
 /** Transactions at once: a process that was paused may have to correct all its streams, on the hot path's connections. */
 const AT_ONCE = 3;
 
@@ -41,8 +43,9 @@ export interface StandingCharge {
  *                                             the difference, up or down, in one transaction
  *   COMMITTED    a void                       a refund of what was charged
  *
- * Everything else, a settle of the very amount and whatever was refunded meanwhile, stays as it is. A correction counts in
- * no window: neither a VOIDED charge nor the part that came late was admitted in one.
+ * Everything else, a settle of the very amount and a charge that was refunded whole meanwhile, stays as it is; what was
+ * refunded in part is refunded of the correction, too. A correction counts in no window: neither a VOIDED charge nor the part
+ * that came late was admitted in one.
  */
 @Injectable()
 export class LateEndings {
@@ -92,11 +95,11 @@ export class LateEndings {
     const correct = async (client: PoolClient): Promise<PostedBalance> => {
       // Before any account: whoever raises the epoch waits for it and holds none.
       await client.query('select pg_advisory_xact_lock_shared(quota_fence())');
-      const { isRepeat } = await postRefund(client, refund);
+      const { isRepeat, givenBack, amount } = await postRefund(client, refund);
       if (!isRepeat && fields.is_commit) {
-        await client.query(`select * from billing_end($1::json)`, [
-          JSON.stringify([this.correctionRow(charge, fields)]),
-        ]);
+        const correction = this.correctionRow(charge, fields);
+        await client.query(`select * from billing_end($1::json)`, [JSON.stringify([correction])]);
+        await carryOver(client, refund, correction, givenBack - amount);
       }
       return balanceNow(client, tenantId);
     };
@@ -112,7 +115,7 @@ export class LateEndings {
     const refund = {
       tenantId,
       chargeId: holdId,
-      reasonCode: 'UNANSWERED',
+      reasonCode: OWN_REASON_CODE.unanswered,
       description: `charge ${holdId} was committed after its call had been answered with an error`,
     };
     await this.forward(`charge ${holdId} was not answered and is still to be refunded`, () =>
@@ -152,9 +155,19 @@ export class LateEndings {
       type: 'correction',
       reason_code: REASON_CODE,
       description: `late settle of charge ${row.id}`,
+      original_transaction_id: row.id,
       is_new: true,
     };
   }
+}
+
+/** What had been given back of the charge before stays given back: of the correction, which takes its place. */
+async function carryOver(client: PoolClient, refund: Refund, correction: EndRow, givenBack: bigint): Promise<void> {
+  const charged = BigInt(correction.amount_nano_usd);
+  const amount = nanoUsd(givenBack < charged ? givenBack : charged);
+  if (amount === 0n) return;
+  const idempotencyKey = `carried-over:${refund.chargeId}`;
+  await postRefund(client, { ...refund, chargeId: correction.id, amount, idempotencyKey });
 }
 
 /** A refusal's message is its code alone. */

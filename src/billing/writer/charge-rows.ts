@@ -46,7 +46,11 @@ export interface EndFields {
 /** A full charge_row where is_new, else the tenant, id and ending of a row that stands PENDING. */
 export type EndRow = EndFields &
   Pick<AdmitRow, 'id' | 'tenant_id' | 'credit_limit_nano_usd'> &
-  Partial<AdmitRow> & { readonly is_new: boolean };
+  Partial<AdmitRow> & {
+    readonly is_new: boolean;
+    /** Of a correction: the charge beside which it is booked. */
+    readonly original_transaction_id?: string;
+  };
 
 /** Of charges that the sweeper ended, committed or voided: their process was taken for dead. */
 export const SWEPT_END_REASON = 'process_dead';

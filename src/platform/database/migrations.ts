@@ -11,6 +11,7 @@ import { UsageInRequestLog1763800300000 } from '../../../migrations/176380030000
 import { Checkpoints1763800400000 } from '../../../migrations/1763800400000-checkpoints';
 import { PriceTiers1763900000000 } from '../../../migrations/1763900000000-price-tiers';
 import { MonthlyPartitions1763900100000 } from '../../../migrations/1763900100000-monthly-partitions';
+import { Corrections1763900200000 } from '../../../migrations/1763900200000-corrections';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -29,4 +30,5 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   Checkpoints1763800400000,
   PriceTiers1763900000000,
   MonthlyPartitions1763900100000,
+  Corrections1763900200000,
 ];

@@ -1,0 +1,7 @@
+/** Reason codes that the product writes by itself: what they stand for is relied on, so nobody else writes them. */
+export const OWN_REASON_CODE = {
+  initialBalance: 'INITIAL_BALANCE',
+  lateSettle: 'LATE_SETTLE',
+  unanswered: 'UNANSWERED',
+  reRated: 'RE_RATED',
+} as const;
