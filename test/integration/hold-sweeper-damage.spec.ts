@@ -4,8 +4,10 @@ import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import { CLOCK, type Clock } from '../../src/kernel/clock';
 import { newId } from '../../src/kernel/ids';
 import { nanoUsd } from '../../src/kernel/money';
+import { EpochAuthority } from '../../src/quota/epoch-authority';
 import { holdsKey, quotaKey, tenantsOfProcessKey } from '../../src/quota/quota-keys';
 import { QuotaUnavailableError } from '../../src/quota/quota-store.port';
+import { RedisAwayError } from '../../src/quota/redis/redis-away.error';
 import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
 import { adjust, createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
@@ -204,6 +206,42 @@ describe('the hold sweeper, where a projection is damaged', () => {
         expect.objectContaining({ id: 'I2', verdict: 'violated', checked: 2, violations: 1 }),
       ]);
       expect(results[1]?.examples.join()).toMatch(new RegExp(`^tenant ${tenantId}: .*cannot be read`));
+    });
+  });
+
+  describe('a set of tenants that is of another type', () => {
+    async function overwrite(process: MoneyProcess): Promise<void> {
+      const key = tenantsOfProcessKey(idOf(process));
+      await living.redis.client.multi().del(key).set(key, 'x').exec();
+    }
+
+    it('keeps no dead process unswept, nor a hold that has no row', async () => {
+      const limits = await createTenant(dead, nanoUsd(1_000n));
+      await reserve(dead, limits, 400n);
+      await overwrite(dead);
+      for (let round = 0; round < 3; round += 1) await sweep();
+      expect(await statusOfDead()).toBe('swept');
+      expect(await reserve(living, limits, 1_000n)).toMatchObject({ admitted: true });
+    });
+
+    it('keeps a living process from nobody, and what it held is found should it die then', async () => {
+      const [before, after] = [await createTenant(dead, nanoUsd(1_000n)), await createTenant(dead, nanoUsd(1_000n))];
+      await reserve(dead, before, 400n);
+      await overwrite(dead);
+      expect(await reserve(dead, after, 400n)).toMatchObject({ admitted: true });
+      for (let round = 0; round < 3; round += 1) await sweep();
+      expect(await statusOfDead()).toBe('swept');
+      for (const limits of [before, after]) expect((await reserve(living, limits, 1_000n)).admitted).toBe(true);
+    });
+
+    it('is a failure of Redis where it is of another type again, at once', async () => {
+      await overwrite(dead);
+      await reserve(dead, await createTenant(dead, nanoUsd(1_000n)), 400n);
+      await overwrite(dead);
+      const epoch = dead.module.get(EpochAuthority).current;
+      const again = reserve(dead, await createTenant(dead, nanoUsd(1_000n)), 400n);
+      await expect(again).rejects.toThrow(RedisAwayError);
+      expect(await dead.module.get(EpochAuthority).refresh()).toBe(epoch);
     });
   });
 

@@ -21,9 +21,19 @@ export class ProcessHolds {
     return this.connection.isReady;
   }
 
-  /** Tenants that the process announced before it first reserved for them. */
-  tenantsOf(processId: string): Promise<readonly string[]> {
-    return this.connection.client.smembers(tenantsOfProcessKey(processId));
+  /**
+   * Tenants that the process announced before it first reserved for them. None where they cannot be read: then the epoch is
+   * raised, and what was open is what has a PENDING row. Throws StillDamagedError where that does not help.
+   */
+  async tenantsOf(processId: string): Promise<readonly string[]> {
+    try {
+      return await this.connection.client.smembers(tenantsOfProcessKey(processId));
+    } catch (error) {
+      const damage = damageOf(error);
+      if (damage === undefined) throw error;
+      await this.damage.discardTenantsOf(processId, damage);
+      return [];
+    }
   }
 
   /**

@@ -3,9 +3,10 @@ import type { Pool } from 'pg';
 import { CLOCK, type Clock } from '../../kernel/clock';
 import { Singleflight } from '../../kernel/singleflight';
 import { PG_POOL } from '../../platform/database/pg-pool';
+import { RedisConnection } from '../../platform/redis/redis-connection';
 import { ScriptRegistry } from '../../platform/redis/script-registry';
 import { EpochAuthority } from '../epoch-authority';
-import { holdsKey, quotaKey } from '../quota-keys';
+import { holdsKey, quotaKey, tenantsOfProcessKey } from '../quota-keys';
 import { QuotaUnavailableError } from '../quota-store.port';
 import { RedisAwayError } from './redis-away.error';
 
@@ -36,11 +37,12 @@ export class StillDamagedError extends RedisAwayError {}
 @Injectable()
 export class ProjectionDamage {
   private readonly flights = new Singleflight<undefined>();
-  /** When this process discarded a current projection, of the last moments. */
+  /** When this process discarded what was current, of the last moments. */
   private readonly discardedMs = new Map<string, number>();
 
   constructor(
     @Inject(PG_POOL) private readonly pool: Pool,
+    private readonly connection: RedisConnection,
     private readonly scripts: ScriptRegistry,
     private readonly epochs: EpochAuthority,
     @Inject(CLOCK) private readonly clock: Clock,
@@ -54,24 +56,35 @@ export class ProjectionDamage {
     return this.flights.run(tenantId, async () => {
       const installed = await this.installedIn(tenantId);
       if (installed !== undefined && installed >= this.epochs.current) {
-        await this.distrust(tenantId, installed, damage);
+        await this.distrust(`the projection of tenant ${tenantId}`, installed, damage);
       }
       await this.clear(tenantId);
       return undefined;
     });
   }
 
-  private async distrust(tenantId: string, installed: bigint, damage: string): Promise<void> {
+  /**
+   * The same for the set of a process' tenants: where it held is not known any more, and a hold that has no row is over
+   * with its epoch, wherever it is.
+   */
+  discardTenantsOf(processId: string, damage: string): Promise<undefined> {
+    return this.flights.run(`process ${processId}`, async () => {
+      // It may have held in an epoch of which this process has not heard.
+      const current = await this.epochs.refresh().catch(undiscarded);
+      await this.distrust(`the set of tenants of process ${processId}`, current, damage);
+      await this.connection.client.unlink(tenantsOfProcessKey(processId)).catch(untaken);
+      return undefined;
+    });
+  }
+
+  private async distrust(what: string, installed: bigint, damage: string): Promise<void> {
     const nowMs = this.clock.monotonicMs();
-    if (nowMs - (this.discardedMs.get(tenantId) ?? -Infinity) < AGAIN_MS) {
-      const message = `the projection of tenant ${tenantId} is damaged again: ${damage}`;
-      throw new StillDamagedError(message, { mayHold: true });
+    if (nowMs - (this.discardedMs.get(what) ?? -Infinity) < AGAIN_MS) {
+      throw new StillDamagedError(`${what} is damaged again: ${damage}`, { mayHold: true });
     }
-    await this.epochs
-      .raiseBeyond(installed, `the projection of tenant ${tenantId} is damaged: ${damage}`)
-      .catch(undiscarded);
-    this.discardedMs.set(tenantId, nowMs);
-    setTimeout(() => this.discardedMs.delete(tenantId), AGAIN_MS).unref();
+    await this.epochs.raiseBeyond(installed, `${what} is damaged: ${damage}`).catch(undiscarded);
+    this.discardedMs.set(what, nowMs);
+    setTimeout(() => this.discardedMs.delete(what), AGAIN_MS).unref();
   }
 
   /** The epoch in which its projection was made; undefined where it never was. */
@@ -85,10 +98,12 @@ export class ProjectionDamage {
   private async clear(tenantId: string): Promise<void> {
     await this.scripts
       .bind('quota_discard')(2, quotaKey(tenantId), holdsKey(tenantId), this.epochs.current.toString())
-      .catch((cause: unknown) => {
-        throw new RedisAwayError('the damaged projection could not be taken away', { cause, mayHold: true });
-      });
+      .catch(untaken);
   }
+}
+
+function untaken(cause: unknown): never {
+  throw new RedisAwayError('the damaged projection could not be taken away', { cause, mayHold: true });
 }
 
 function undiscarded(cause: unknown): never {
