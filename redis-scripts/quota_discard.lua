@@ -3,7 +3,7 @@
 -- KEYS[1]  tg:{tenant}:quota   KEYS[2]  tg:{tenant}:holds   (see quota_deduct.lua; here they may be of any type)
 -- ARGV     1 epoch: the current one, in which nothing of the damaged projection counts any more
 -- Reply    1, or 0 where the projection is of that epoch or a newer one: somebody has laid it anew
--- Twice or late is harmless. O(counters + open holds).
+-- Twice or late is harmless. O(1): what was there is freed beside the commands that follow.
 
 if redis.call('TYPE', KEYS[1]).ok == 'hash' then
   local found = redis.call('HMGET', KEYS[1], 'epoch', 'installing')
@@ -12,5 +12,5 @@ if redis.call('TYPE', KEYS[1]).ok == 'hash' then
     return 0
   end
 end
-redis.call('DEL', KEYS[1], KEYS[2])
+redis.call('UNLINK', KEYS[1], KEYS[2])
 return 1
