@@ -84,6 +84,7 @@ describe('ApiKeyAuthenticator', () => {
         key: { apiKeyId, budget: null, usd5h: null, usd1d: null, usd7d: null },
       },
       unknownPricePolicy: 'reject',
+      priceMultiplierMillionths: 1_000_000n,
     });
     expect(one.statements.length).toBe(before);
   });

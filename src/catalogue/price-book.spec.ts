@@ -8,7 +8,9 @@ import { CHANGE_FEED_TIMING, ChangeFeed } from '../platform/database/change-feed
 import { DatabaseModule } from '../platform/database/database.module';
 import { PG_POOL } from '../platform/database/pg-pool';
 import { CatalogueModule } from './catalogue.module';
+import { TOKEN_BUCKETS } from './price';
 import { PriceBook } from './price-book';
+import { BUCKET_NAMES } from './price-json';
 
 const NOW_MS = Date.parse('2026-06-15T12:00:00Z');
 const at = (offsetMs: number): Date => new Date(NOW_MS + offsetMs);
@@ -32,6 +34,9 @@ async function until(holds: () => boolean | Promise<boolean>): Promise<void> {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
 }
+
+const oneOfEach = (price: string): object =>
+  Object.fromEntries(TOKEN_BUCKETS.map((bucket) => [BUCKET_NAMES[bucket], price]));
 
 describe('PriceBook', () => {
   let database: TestDatabase;
@@ -87,6 +92,36 @@ describe('PriceBook', () => {
     await until(async () => (await versionOf('m2')) === first);
     const second = await addPrice('m2', 2, at(-5));
     await until(async () => (await versionOf('m2')) === second);
+  });
+
+  it('reads tiers as they are written', async () => {
+    const id = await addPrice('m7', 1, at(-10));
+    const tiers = [
+      { above_input_tokens: 128_000, ...oneOfEach('2') },
+      { above_input_tokens: 200_000, ...oneOfEach('3') },
+    ];
+    await elsewhere.query('update price set tiers = $2 where id = $1', [id, JSON.stringify(tiers)]);
+    book.changed('m7');
+    const tierOf = (aboveInputTokens: number, price: bigint): object => ({
+      aboveInputTokens,
+      perMillionTokens: Object.fromEntries(TOKEN_BUCKETS.map((bucket) => [bucket, price])),
+    });
+    expect((await book.priceOf('m7', NOW_MS))?.tiers).toEqual([tierOf(128_000, 2n), tierOf(200_000, 3n)]);
+  });
+
+  it('gives one object a version and multiplier, and its own to who pays once', async () => {
+    await addPrice('m8', 1, at(-10));
+    await until(async () => {
+      await book.priceOf('m8', NOW_MS);
+      return !(book.priceOf('m8', NOW_MS) instanceof Promise);
+    });
+    const own = book.priceOf('m8', NOW_MS);
+    expect(book.priceOf('m8', NOW_MS, 1_000_000n)).toBe(own);
+    const cheaper = book.priceOf('m8', NOW_MS, 850_000n);
+    expect(cheaper).toEqual({ ...(await own), multiplierMillionths: 850_000n });
+    expect(book.priceOf('m8', NOW_MS, 850_000n)).toBe(cheaper);
+    expect(book.priceOf('m8', NOW_MS, 900_000n)).toMatchObject({ multiplierMillionths: 900_000n });
+    expect(book.priceOf('m8', NOW_MS)).toBe(own);
   });
 
   it('hears of a changed profile', async () => {

@@ -61,6 +61,14 @@ export class ChargeBook {
     });
   }
 
+  /** Until a charge for a model is open. */
+  pendingOfModel(model: string): Promise<BookedCharge> {
+    return eventually(`a charge for ${model} is open`, async () => {
+      const [charge] = await this.read(`and b.model = $1 and b.status = 'PENDING'`, [model]);
+      return charge;
+    });
+  }
+
   ofTenant(tenantId: string): Promise<readonly BookedCharge[]> {
     return this.read('and b.tenant_id = $1 order by b.id', [tenantId]);
   }

@@ -1,4 +1,5 @@
 import { ControlPlane, errorOf, textOf } from '../../../test/support/control-plane-harness';
+import { ApiKeyAuthenticator } from '../../auth/api-key-authenticator';
 import { newId } from '../../kernel/ids';
 
 describe('groups of the control plane', () => {
@@ -25,6 +26,7 @@ describe('groups of the control plane', () => {
       name: 'team',
       kind: 'standard',
       rpm_limit: null,
+      price_multiplier: '1.000000',
     });
     expect(await plane.expectAdmin(200, 'PATCH', `groups/${id}`, { rpm_limit: 60 })).toMatchObject({
       name: 'team',
@@ -72,17 +74,43 @@ describe('groups of the control plane', () => {
     expect((await plane.admin('DELETE', `groups/${subscribed}`)).status).toBe(409);
   });
 
-  it.each([
+  it.each<[object, string]>([
     [{ tenant_id: newId() }, 'tenant_id'],
     [{ kind: 'free' }, 'kind'],
     [{ kind: null }, 'kind'],
     [{ rpm_limit: -1 }, 'rpm_limit'],
     [{ rpm_limit: true }, 'rpm_limit'],
     [{ name: ' team' }, 'name'],
+    ...['0', '0.000000', '100.000001', '1e1', '-1', '1.0000001', '', 1, null].map(
+      (price_multiplier): [object, string] => [{ price_multiplier }, 'price_multiplier'],
+    ),
     [{ multiplier: 2 }, 'multiplier'],
   ])('refuse %j and name the field', async (fields, field) => {
     const answer = await plane.admin('POST', 'groups', { tenant_id: tenantId, name: 'team', ...fields });
     expect([answer.status, errorOf(answer).param]).toEqual([400, field]);
+  });
+
+  it('have a price multiplier, exact to six decimals, that their keys are looked up with', async () => {
+    const id = await newGroup({ price_multiplier: '0.85' });
+    const { key } = await plane.newKey(tenantId, { group_id: id });
+    const authenticator = plane.app.get(ApiKeyAuthenticator);
+    const multiplier = async (): Promise<unknown> => {
+      const caller = await authenticator.authenticate({ authorization: `Bearer ${key}` });
+      return 'code' in caller ? caller : caller.priceMultiplierMillionths;
+    };
+    expect(await multiplier()).toBe(850_000n);
+    for (const [given, shown, millionths] of [
+      ['100', '100.000000', 100_000_000n],
+      ['0.000001', '0.000001', 1n],
+    ] as const) {
+      expect(await plane.expectAdmin(200, 'PATCH', `groups/${id}`, { price_multiplier: given })).toMatchObject({
+        price_multiplier: shown,
+      });
+      expect(await multiplier()).toBe(millionths);
+    }
+    expect(await plane.expectAdmin(200, 'PATCH', `groups/${id}`, { rpm_limit: 1 })).toMatchObject({
+      price_multiplier: '0.000001',
+    });
   });
 
   it('never change who pays', async () => {

@@ -98,6 +98,59 @@ describe('prices of the control plane', () => {
     expect(String(errorOf(answer).message)).toMatch(reason);
   });
 
+  it('have tiers by the length of the input, each with a price for every bucket', async () => {
+    const created = await plane.expectAdmin(201, 'POST', 'prices', {
+      model: 'long-1',
+      ...fields,
+      tiers: [
+        { above_input_tokens: 128_000, ...fields, cached_input_usd_per_mtok: '0.000000001' },
+        { above_input_tokens: 200_000, input_usd_per_mtok: '5', output_usd_per_mtok: '15' },
+      ],
+    });
+    expect(created).toMatchObject({
+      source: 'manual',
+      tiers: [
+        { above_input_tokens: 128_000, input_usd_per_mtok: '2.500000000', cached_input_usd_per_mtok: '0.000000001' },
+        { above_input_tokens: 200_000, cache_write_usd_per_mtok: '5.000000000', audio_usd_per_mtok: '15.000000000' },
+      ],
+    });
+    const list = await plane.expectAdmin(200, 'GET', 'prices?model=long-1');
+    expect(list.data).toEqual([created]);
+    expect(await book.priceOf('long-1', Date.now())).toMatchObject({
+      tiers: [
+        { aboveInputTokens: 128_000, perMillionTokens: { inputUncached: 2_500_000_000n, inputCached: 1n } },
+        { aboveInputTokens: 200_000, perMillionTokens: { inputUncached: 5_000_000_000n, reasoning: 15_000_000_000n } },
+      ],
+    });
+    expect(await plane.expectAdmin(201, 'POST', 'prices', { model: 'long-1', ...fields })).toMatchObject({ tiers: [] });
+  });
+
+  it.each([
+    [[{ above_input_tokens: 1 }], 'tiers[0].input_usd_per_mtok'],
+    [[{ above_input_tokens: 0, ...fields }], 'tiers[0].above_input_tokens'],
+    [[{ above_input_tokens: 1.5, ...fields }], 'tiers[0].above_input_tokens'],
+    [[{ above_input_tokens: 1_000_000_001, ...fields }], 'tiers[0].above_input_tokens'],
+    [[fields], 'tiers[0].above_input_tokens'],
+    [[{ above_input_tokens: 1, ...fields, output_usd_per_mtok: '-1' }], 'tiers[0].output_usd_per_mtok'],
+    [[{ above_input_tokens: 1, ...fields, per_request_usd: '1' }], 'tiers[0].per_request_usd'],
+    [[2, 1].map((above_input_tokens) => ({ above_input_tokens, ...fields })), 'tiers[1].above_input_tokens'],
+    [[1, 1].map((above_input_tokens) => ({ above_input_tokens, ...fields })), 'tiers[1].above_input_tokens'],
+    [Array.from({ length: 17 }, (_, at) => ({ above_input_tokens: at + 1, ...fields })), 'tiers'],
+    [{ above_input_tokens: 1, ...fields }, 'tiers'],
+    [['tier'], 'tiers'],
+    [null, 'tiers'],
+  ])('refuse the tiers %j and name the field', async (tiers, field) => {
+    const answer = await plane.admin('POST', 'prices', { model: 'm', ...fields, tiers });
+    expect([answer.status, errorOf(answer).param]).toEqual([400, field]);
+  });
+
+  it('are added by the application and never changed by it', async () => {
+    const created = await plane.expectAdmin(201, 'POST', 'prices', { model: 'kept', ...fields });
+    await expect(plane.query('update price set model = $2 where id = $1', [created.id, 'taken'])).rejects.toThrow(
+      /permission denied/,
+    );
+  });
+
   it('are audited with the version they replace', async () => {
     const first = await plane.expectAdmin(201, 'POST', 'prices', { model: 'audited', ...fields });
     const second = await plane.expectAdmin(201, 'POST', 'prices', { model: 'audited', ...fields });

@@ -1,5 +1,6 @@
 import { ControlPlane, errorOf, textOf } from '../../../test/support/control-plane-harness';
 import { newId } from '../../kernel/ids';
+import { UpstreamDirectory } from '../../upstreams/upstream-directory';
 import { SecretBox } from '../../platform/crypto/secret-box';
 
 const SECRET = 'sk-provider-canary-7f3a9';
@@ -29,6 +30,36 @@ describe('providers and upstreams of the control plane', () => {
     if (!row) throw new Error('no such provider');
     return row.key;
   }
+
+  it('cost what their provider charges; cached input and cache writes as input unless told', async () => {
+    const provider_id = await newProvider();
+    const made = await plane.expectAdmin(201, 'POST', 'upstreams', {
+      provider_id,
+      model: 'costly',
+      upstream_model: 'm',
+      cost_input_usd_per_mtok: '3',
+      cost_output_usd_per_mtok: '15',
+    });
+    expect(made).toMatchObject({ cost_cached_input_usd_per_mtok: null, cost_cache_write_usd_per_mtok: null });
+    const directory = plane.app.get(UpstreamDirectory);
+    const costs = async (): Promise<unknown> => {
+      const [upstream] = (await directory.candidatesOf('costly')) ?? [];
+      return upstream && [upstream.costCachedInputNanoUsdPerMtok, upstream.costCacheWriteNanoUsdPerMtok];
+    };
+    expect(await costs()).toEqual([3_000_000_000n, 3_000_000_000n]);
+    const changed = await plane.expectAdmin(200, 'PATCH', `upstreams/${textOf(made, 'id')}`, {
+      cost_cached_input_usd_per_mtok: '0.3',
+      cost_cache_write_usd_per_mtok: '3.75',
+    });
+    expect(changed).toMatchObject({
+      cost_cached_input_usd_per_mtok: '0.300000000',
+      cost_cache_write_usd_per_mtok: '3.750000000',
+    });
+    expect(await costs()).toEqual([300_000_000n, 3_750_000_000n]);
+    const again = { cost_cached_input_usd_per_mtok: null, cost_input_usd_per_mtok: '4' };
+    await plane.expectAdmin(200, 'PATCH', `upstreams/${textOf(made, 'id')}`, again);
+    expect(await costs()).toEqual([4_000_000_000n, 3_750_000_000n]);
+  });
 
   it('seal a provider’s key and show it to nobody, not even to the audit log', async () => {
     const id = await newProvider();
