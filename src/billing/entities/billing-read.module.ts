@@ -4,6 +4,7 @@ import { DatabaseAccessModule } from '../../platform/database/database-access.mo
 import { BillingTransaction } from './billing-transaction.entity';
 import { LedgerAccount } from './ledger-account.entity';
 import { LedgerTransfer } from './ledger-transfer.entity';
+import { RequestAttempt } from './request-attempt.entity';
 import { RequestBillingSnapshot } from './request-billing-snapshot.entity';
 import { RequestLog } from './request-log.entity';
 import { TenantBalances } from './tenant-balances';
@@ -12,7 +13,14 @@ import { TenantBalances } from './tenant-balances';
 @Module({
   imports: [
     DatabaseAccessModule,
-    TypeOrmModule.forFeature([BillingTransaction, LedgerAccount, LedgerTransfer, RequestBillingSnapshot, RequestLog]),
+    TypeOrmModule.forFeature([
+      BillingTransaction,
+      LedgerAccount,
+      LedgerTransfer,
+      RequestBillingSnapshot,
+      RequestLog,
+      RequestAttempt,
+    ]),
   ],
   providers: [TenantBalances],
   exports: [TenantBalances, TypeOrmModule],
