@@ -20,6 +20,7 @@ import { LedgerController } from './ledger/ledger.controller';
 import { RefundsService } from './ledger/refunds.service';
 import { RequestLogsService } from './ledger/request-logs.service';
 import { TransactionsService } from './ledger/transactions.service';
+import { AdminReceiptsController } from './receipts/receipts.controller';
 import { CounterViews } from './limits/counter-views';
 import { RebuildController } from './rebuild/rebuild.controller';
 import { RebuildService } from './rebuild/rebuild.service';
@@ -64,6 +65,7 @@ import { UsersService } from './users/users.service';
     UpstreamsController,
     PricesController,
     LedgerController,
+    AdminReceiptsController,
     AuditController,
     InvariantsController,
     RebuildController,

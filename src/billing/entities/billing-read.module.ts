@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DatabaseAccessModule } from '../../platform/database/database-access.module';
+import { ReceiptReader } from '../receipts/receipt-reader';
 import { BillingTransaction } from './billing-transaction.entity';
 import { LedgerAccount } from './ledger-account.entity';
 import { LedgerTransfer } from './ledger-transfer.entity';
@@ -22,7 +23,7 @@ import { TenantBalances } from './tenant-balances';
       RequestAttempt,
     ]),
   ],
-  providers: [TenantBalances],
-  exports: [TenantBalances, TypeOrmModule],
+  providers: [TenantBalances, ReceiptReader],
+  exports: [TenantBalances, ReceiptReader, TypeOrmModule],
 })
 export class BillingReadModule {}
