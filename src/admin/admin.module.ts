@@ -20,6 +20,8 @@ import { LedgerController } from './ledger/ledger.controller';
 import { RefundsService } from './ledger/refunds.service';
 import { RequestLogsService } from './ledger/request-logs.service';
 import { TransactionsService } from './ledger/transactions.service';
+import { MarginsController } from './margins/margins.controller';
+import { MarginsService } from './margins/margins.service';
 import { AdminReceiptsController } from './receipts/receipts.controller';
 import { CounterViews } from './limits/counter-views';
 import { RebuildController } from './rebuild/rebuild.controller';
@@ -66,6 +68,7 @@ import { UsersService } from './users/users.service';
     PricesController,
     LedgerController,
     AdminReceiptsController,
+    MarginsController,
     AuditController,
     InvariantsController,
     RebuildController,
@@ -91,6 +94,7 @@ import { UsersService } from './users/users.service';
     LedgerReader,
     RefundsService,
     RequestLogsService,
+    MarginsService,
   ],
 })
 export class AdminModule {}
