@@ -20,14 +20,14 @@ import { LedgerController } from './ledger/ledger.controller';
 import { RefundsService } from './ledger/refunds.service';
 import { RequestLogsService } from './ledger/request-logs.service';
 import { TransactionsService } from './ledger/transactions.service';
-import { MarginsController } from './margins/margins.controller';
-import { MarginsService } from './margins/margins.service';
-import { AdminReceiptsController } from './receipts/receipts.controller';
 import { CounterViews } from './limits/counter-views';
 import { RebuildController } from './rebuild/rebuild.controller';
 import { RebuildService } from './rebuild/rebuild.service';
 import { PricesController } from './prices/prices.controller';
 import { PricesService } from './prices/prices.service';
+import { ReRatingReader } from './prices/re-rating-reader';
+import { ReRatingsController } from './prices/re-ratings.controller';
+import { ReRatingsService } from './prices/re-ratings.service';
 import { SubscriptionsController } from './subscriptions/subscriptions.controller';
 import { SubscriptionsService } from './subscriptions/subscriptions.service';
 import { AdjustmentsService } from './tenants/adjustments.service';
@@ -66,9 +66,8 @@ import { UsersService } from './users/users.service';
     ProvidersController,
     UpstreamsController,
     PricesController,
+    ReRatingsController,
     LedgerController,
-    AdminReceiptsController,
-    MarginsController,
     AuditController,
     InvariantsController,
     RebuildController,
@@ -90,11 +89,12 @@ import { UsersService } from './users/users.service';
     ProvidersService,
     UpstreamsService,
     PricesService,
+    ReRatingsService,
+    ReRatingReader,
     TransactionsService,
     LedgerReader,
     RefundsService,
     RequestLogsService,
-    MarginsService,
   ],
 })
 export class AdminModule {}

@@ -108,6 +108,16 @@ export class PriceBook implements OnModuleInit {
     return price && this.multiplied.of(price, multiplierMillionths);
   }
 
+  /** One version, whatever its date; undefined where there is none. Always read: no call waits for it. */
+  async versionOf(id: string): Promise<{ readonly model: string; readonly price: FrozenPrice } | undefined> {
+    const { rows } = await this.pool.query<PriceRow & { model: string }>(
+      `select model, ${PRICE_COLUMNS} from price where id = $1`,
+      [id],
+    );
+    const [row] = rows;
+    return row && { model: row.model, price: versionOf(row).price };
+  }
+
   private remembered(model: string): Entry | undefined {
     return this.feed.isLive ? this.entries.get(model) : undefined;
   }
@@ -135,12 +145,15 @@ export class PriceBook implements OnModuleInit {
   }
 }
 
-const PRICES_OF_MODEL = `
-select id, effective_from,
+const PRICE_COLUMNS = `
+       id, effective_from,
        input_uncached_nano_usd_per_mtok as input_uncached, input_cached_nano_usd_per_mtok as input_cached,
        cache_write_nano_usd_per_mtok as cache_write, output_nano_usd_per_mtok as output,
        reasoning_nano_usd_per_mtok as reasoning, audio_nano_usd_per_mtok as audio,
-       image_nano_usd_per_mtok as image, per_request_nano_usd as per_request, tiers
+       image_nano_usd_per_mtok as image, per_request_nano_usd as per_request, tiers`;
+
+const PRICES_OF_MODEL = `
+select ${PRICE_COLUMNS}
   from price where model = $1
  order by effective_from desc, id desc limit ${MAX_VERSIONS}`;
 

@@ -1,6 +1,7 @@
 import type { EntityManager } from 'typeorm';
 
-export type AuditAction = 'create' | 'update' | 'delete' | 'close' | 'revoke' | 'adjust' | 'refund' | 'rebuild';
+export type AuditAction =
+  'create' | 'update' | 'delete' | 'close' | 'revoke' | 'adjust' | 'refund' | 'apply' | 'rebuild';
 export const AUDITED_ENTITIES = [
   'tenant',
   'api_key',
@@ -14,6 +15,7 @@ export const AUDITED_ENTITIES = [
   'price',
   'quota_authority',
   'transaction',
+  're_rating',
 ] as const;
 export type AuditedEntity = (typeof AUDITED_ENTITIES)[number];
 

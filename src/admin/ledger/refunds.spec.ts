@@ -1,12 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { type Answer, ControlPlane, errorOf, textOf } from '../../../test/support/control-plane-harness';
-import { settledAt } from '../../../test/support/charge-writer-harness';
-import { ONE_NANO_A_TOKEN } from '../../../test/support/money-harness';
+import { committedCharge } from '../../../test/support/committed-charge';
 import { ProjectionQueue } from '../../billing/settlement/projection-queue';
-import { pricesJson } from '../../catalogue/price-json';
-import { ChargeWriter } from '../../billing/writer/charge-writer';
 import { newId } from '../../kernel/ids';
-import { ProcessIdentity } from '../../platform/process/process-identity';
 
 describe('refunds by an administrator', () => {
   let plane: ControlPlane;
@@ -17,38 +13,8 @@ describe('refunds by an administrator', () => {
   afterEach(() => jest.restoreAllMocks());
   afterAll(() => plane.stop());
 
-  /** A COMMITTED charge of so many nano-USD, written by the gateway's own writer. */
-  async function charge(tenantId: string, nanoUsd: number): Promise<string> {
-    const id = newId();
-    const [authority] = await plane.query<{ epoch: string }>('select epoch from quota_authority');
-    const result = await plane.app.get(ChargeWriter).write({
-      ...settledAt(nanoUsd),
-      id,
-      tenant_id: tenantId,
-      trace_id: newId(),
-      channel: 'external',
-      is_stream: false,
-      epoch: authority?.epoch ?? '',
-      process_id: plane.app.get(ProcessIdentity).id,
-      hold_nano_usd: '0',
-      credit_limit_nano_usd: '0',
-      balance_before_nano_usd: '0',
-      balance_after_nano_usd: '0',
-      day_window_start_ms: 0,
-      month_window_start_ms: 0,
-      api_key_id: newId(),
-      api_key_name: 'ci',
-      model: 'gpt-x',
-      price_version: '1',
-      prices: pricesJson(ONE_NANO_A_TOKEN),
-      input_tokens_estimate: 0,
-      scopes: null,
-      funding: 'wallet',
-      is_new: true,
-    });
-    expect(result.outcome).toBe('committed');
-    return id;
-  }
+  const charge = (tenantId: string, nanoUsd: number): Promise<string> =>
+    committedCharge(plane.app, tenantId, { tokens: { output: nanoUsd } });
 
   function refund(id: string, fields: object = {}, key: string = randomUUID()): Promise<Answer> {
     const body = { reason_code: 'GOODWILL', ...fields };

@@ -1,11 +1,9 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DatabaseAccessModule } from '../../platform/database/database-access.module';
-import { ReceiptReader } from '../receipts/receipt-reader';
 import { BillingTransaction } from './billing-transaction.entity';
 import { LedgerAccount } from './ledger-account.entity';
 import { LedgerTransfer } from './ledger-transfer.entity';
-import { RequestAttempt } from './request-attempt.entity';
 import { RequestBillingSnapshot } from './request-billing-snapshot.entity';
 import { RequestLog } from './request-log.entity';
 import { TenantBalances } from './tenant-balances';
@@ -14,16 +12,9 @@ import { TenantBalances } from './tenant-balances';
 @Module({
   imports: [
     DatabaseAccessModule,
-    TypeOrmModule.forFeature([
-      BillingTransaction,
-      LedgerAccount,
-      LedgerTransfer,
-      RequestBillingSnapshot,
-      RequestLog,
-      RequestAttempt,
-    ]),
+    TypeOrmModule.forFeature([BillingTransaction, LedgerAccount, LedgerTransfer, RequestBillingSnapshot, RequestLog]),
   ],
-  providers: [TenantBalances, ReceiptReader],
-  exports: [TenantBalances, ReceiptReader, TypeOrmModule],
+  providers: [TenantBalances],
+  exports: [TenantBalances, TypeOrmModule],
 })
 export class BillingReadModule {}

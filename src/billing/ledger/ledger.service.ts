@@ -6,7 +6,7 @@ import { newId } from '../../kernel/ids';
 import { isWithinTenantBound, type NanoUsd, nanoUsd } from '../../kernel/money';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { withTransaction } from '../../platform/database/with-transaction';
-import type { EndedHold } from '../../quota/quota-store.port';
+import type { EndedHold, PostedBalance } from '../../quota/quota-store.port';
 import { ProjectionQueue } from '../settlement/projection-queue';
 import {
   type Account,
@@ -119,7 +119,7 @@ export class LedgerService {
   }
 
   /** Tells the projection of a posting that is committed; twice is harmless. */
-  project(tenantId: string, posted: Posting): void {
+  project(tenantId: string, posted: PostedBalance): void {
     this.projection.tell(tenantId, posted);
   }
 }

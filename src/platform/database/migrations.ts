@@ -12,7 +12,7 @@ import { Checkpoints1763800400000 } from '../../../migrations/1763800400000-chec
 import { PriceTiers1763900000000 } from '../../../migrations/1763900000000-price-tiers';
 import { MonthlyPartitions1763900100000 } from '../../../migrations/1763900100000-monthly-partitions';
 import { Corrections1763900200000 } from '../../../migrations/1763900200000-corrections';
-import { AttemptsAndCosts1763900300000 } from '../../../migrations/1763900300000-attempts-and-costs';
+import { ReRatings1763900250000 } from '../../../migrations/1763900250000-re-ratings';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -32,5 +32,5 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   PriceTiers1763900000000,
   MonthlyPartitions1763900100000,
   Corrections1763900200000,
-  AttemptsAndCosts1763900300000,
+  ReRatings1763900250000,
 ];

@@ -12,7 +12,6 @@ export class SimpleBillingStep implements WorkflowStep {
 
   execute(context: WorkflowContext): StepOutcome {
     const { tokens, isFree } = context.responseTransform;
-    context.upstreamCall.attempt.bill('house', tokens);
     context.isPastNoReturn = true;
     context.billing = {
       charged: undefined,
