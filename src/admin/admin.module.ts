@@ -20,6 +20,9 @@ import { LedgerController } from './ledger/ledger.controller';
 import { RefundsService } from './ledger/refunds.service';
 import { RequestLogsService } from './ledger/request-logs.service';
 import { TransactionsService } from './ledger/transactions.service';
+import { MarginsController } from './margins/margins.controller';
+import { MarginsService } from './margins/margins.service';
+import { AdminReceiptsController } from './receipts/receipts.controller';
 import { CounterViews } from './limits/counter-views';
 import { RebuildController } from './rebuild/rebuild.controller';
 import { RebuildService } from './rebuild/rebuild.service';
@@ -68,6 +71,8 @@ import { UsersService } from './users/users.service';
     PricesController,
     ReRatingsController,
     LedgerController,
+    AdminReceiptsController,
+    MarginsController,
     AuditController,
     InvariantsController,
     RebuildController,
@@ -95,6 +100,7 @@ import { UsersService } from './users/users.service';
     LedgerReader,
     RefundsService,
     RequestLogsService,
+    MarginsService,
   ],
 })
 export class AdminModule {}

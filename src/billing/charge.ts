@@ -34,11 +34,25 @@ export interface ServedBy {
   readonly providerName: string;
 }
 
+/**
+ * What an attempt cost the house that no tenant pays: it failed and yet reported usage, or its answer was not charged. An
+ * answer that turns out to be charged after all costs what its row says, so it is marked.
+ */
+export interface HouseCost {
+  readonly upstreamId: string;
+  readonly amount: NanoUsd;
+  readonly isServed: boolean;
+}
+
 /** What an open stream has delivered so far. */
 export interface Delivered {
   readonly tokens: TokenCounts;
   readonly method: CountingMethod;
   readonly servedBy: ServedBy;
+  /** Of these tokens, at the upstream's own cost price as it was when the attempt started. */
+  readonly upstreamCost: NanoUsd;
+  /** Of the attempts before. */
+  readonly houseCosts?: readonly HouseCost[];
 }
 
 export interface Settlement {
@@ -47,6 +61,10 @@ export interface Settlement {
   /** Why the answer ended, such as `complete` or `client_left`. */
   readonly endReason: string;
   readonly servedBy: ServedBy;
+  /** Of the tokens, at the upstream's own cost price as it was when the attempt started. */
+  readonly upstreamCost: NanoUsd;
+  /** Of attempts that failed. */
+  readonly houseCosts?: readonly HouseCost[];
 }
 
 export interface VoidReason {
@@ -54,6 +72,7 @@ export interface VoidReason {
   readonly reasonCode: string;
   readonly endReason: string;
   readonly servedBy?: ServedBy | undefined;
+  readonly houseCosts?: readonly HouseCost[];
 }
 
 export interface SettledCharge {

@@ -8,6 +8,7 @@ import { ChatExchange } from './chat-exchange';
 import { ExchangeLog } from './exchange-log';
 import { Caller } from './http/caller';
 import { outlastsAnswer } from './http/in-flight';
+import { houseCostsOf } from './workflow/attempt';
 import type { WorkflowContext } from './workflow/workflow.context';
 import { WorkflowRunner } from './workflow/workflow.runner';
 
@@ -72,7 +73,11 @@ export class ChatCompletionsController {
     if (!context.has('quotaCheck') || context.quotaCheck.charge.isEnding) return;
     this.log.failed(context, new Error('a charge was left open by its workflow'));
     context.quotaCheck.charge
-      .void({ reasonCode: refusal?.code ?? 'INTERNAL_ERROR', endReason: 'failed' })
+      .void({
+        reasonCode: refusal?.code ?? 'INTERNAL_ERROR',
+        endReason: 'failed',
+        houseCosts: houseCostsOf(context.attempts),
+      })
       .catch((error: unknown) => {
         this.log.failed(context, error);
       });

@@ -1,9 +1,10 @@
 import { Inject, Injectable, Logger } from '@nestjs/common';
-import { type LoggedUsage, RequestLogWriter } from '../billing/request-log/request-log.writer';
+import { type AttemptRow, type LoggedUsage, RequestLogWriter } from '../billing/request-log/request-log.writer';
 import { TOKEN_BUCKETS, type TokenCounts } from '../catalogue/price';
 import { CLOCK, type Clock } from '../kernel/clock';
 import { type Refusal, refusalStatus } from '../kernel/errors';
 import { Metrics } from '../platform/metrics/metrics';
+import type { Attempt } from './workflow/attempt';
 import type { WorkflowContext } from './workflow/workflow.context';
 
 /** Writes down how an exchange ended: one row in the request log, one count. */
@@ -38,7 +39,7 @@ export class ExchangeLog {
       status,
       error_code: refusal?.code ?? ended?.streamRefusal?.code ?? null,
       end_reason: ended?.endReason ?? null,
-      attempts,
+      attempts: attempts.map(rowOf),
       duration_ms: Math.round(this.clock.monotonicMs() - request.receivedMonotonicMs),
       ttft_ms: context.has('upstreamCall') ? rounded(context.upstreamCall.ttftMs) : null,
       usage: unchargedUsage(context),
@@ -49,6 +50,23 @@ export class ExchangeLog {
   failed(context: WorkflowContext, error: unknown): void {
     this.logger.error({ msg: 'an exchange could not be concluded', traceId: context.request.traceId, err: error });
   }
+}
+
+function rowOf({ facts, tokens, upstreamCost, paidBy }: Attempt): AttemptRow {
+  const { target } = facts.upstream;
+  return {
+    upstream_id: target.upstreamId,
+    upstream_name: target.upstreamName,
+    provider_name: target.providerName,
+    status: facts.status,
+    outcome: facts.outcome,
+    is_served: facts.isServed,
+    ttft_ms: facts.ttftMs,
+    duration_ms: facts.durationMs,
+    tokens: tokens ? usedBuckets(tokens) : null,
+    upstream_cost_nano_usd: upstreamCost.toString(),
+    paid_by: paidBy,
+  };
 }
 
 /** Where calls are not charged this is the only record of what they used. */

@@ -15,6 +15,7 @@ import { ExchangeLog } from './exchange-log';
 import { ModelsController } from './models.controller';
 import { QuoteController } from './quote.controller';
 import { Quotes } from './quotes';
+import { ReceiptsController } from './receipts.controller';
 import { TokenCounter } from './stream/count-tokens';
 import { TokenAccuracy } from './stream/token-accuracy';
 import { TokenizerThread } from './stream/tokenizer-thread';
@@ -25,7 +26,7 @@ import type { WorkflowStep } from './workflow/workflow-step';
 /** The HTTP edge of the data plane and the workflow behind it. */
 @Module({
   imports: [AuthModule, CatalogueModule, RoutingModule, QuotaModule, UpstreamsModule, BillingModule, BillingReadModule],
-  controllers: [ChatCompletionsController, QuoteController, ModelsController, BalanceController],
+  controllers: [ChatCompletionsController, QuoteController, ModelsController, BalanceController, ReceiptsController],
   providers: [
     ...WORKFLOW_STEP_CLASSES,
     ...SIMPLE_STEP_CLASSES,

@@ -9,7 +9,7 @@ import { createPgPool } from '../platform/database/pg-pool';
 import { ProcessIdentity } from '../platform/process/process-identity';
 import { EpochAuthority } from './epoch-authority';
 import { NotTheAuthorityError } from './not-the-authority.error';
-import { FirstCounts } from './postgres/first-counts';
+import { FirstCounts, requestQuotasOf } from './postgres/first-counts';
 import { admittedHold, type RefusedReply, refusalOf } from './postgres/reserve-answer';
 import { MAX_IN_LINE } from './postgres/locked-tenants';
 import { ReserveLane } from './postgres/reserve-lane';
@@ -167,7 +167,7 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
         case 'UNOPENED':
           await this.firstCounts.open(
             request.limits,
-            requestQuotasOf(plan),
+            requestQuotasOf(plan.map(({ counter }) => counter)),
             Number(answer.now_ms),
             untilMs - this.clock.monotonicMs(),
           );
@@ -285,8 +285,4 @@ export class PostgresQuotaStore implements QuotaStore, OnApplicationShutdown {
       throw new QuotaUnavailableError('Postgres did not answer', { cause: error, mayHold: true });
     }
   }
-}
-
-function requestQuotasOf(plan: readonly ScopeSpec[]): readonly string[] {
-  return plan.filter(({ scope }) => scope === 'tenant_day' || scope === 'tenant_month').map(({ counter }) => counter);
 }

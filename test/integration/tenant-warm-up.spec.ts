@@ -23,6 +23,7 @@ import {
 import { usedIn } from '../support/projection';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis, type TestRedis } from '../support/test-redis';
+import { testSettings } from '../support/test-settings';
 
 describe('loading a tenant into Redis', () => {
   let database: TestDatabase;
@@ -55,7 +56,8 @@ describe('loading a tenant into Redis', () => {
   }
 
   function warmUpOver(pool: Pool, scripts = money.module.get(ScriptRegistry)): TenantWarmUp {
-    return new TenantWarmUp(pool, money.redis, scripts, epochs, money.module.get<Clock>(CLOCK));
+    const [settings, clock] = [testSettings(), money.module.get<Clock>(CLOCK)];
+    return new TenantWarmUp(pool, money.redis, scripts, epochs, settings, clock);
   }
 
   function epochOf(outcome: ReserveOutcome): bigint {

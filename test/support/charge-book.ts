@@ -100,11 +100,15 @@ export class ChargeBook {
   /** Outcomes of the attempts of a call, in order, by upstream: the request log is written behind the answer. */
   attempts(traceId: string): Promise<readonly { upstream: string; outcome: string }[]> {
     return eventually(`the call ${traceId} is in the request log`, async () => {
-      const { rows } = await this.pool.query<{ attempts: { upstream_name: string; outcome: string }[] }>(
-        'select attempts from request_log where id = $1',
+      const { rows } = await this.pool.query<{ upstream: string | null; outcome: string | null }>(
+        `select a.upstream_name as upstream, a.outcome
+           from request_log l left join request_attempt a on a.request_id = l.id where l.id = $1 order by a.attempt`,
         [traceId],
       );
-      return rows[0]?.attempts.map(({ upstream_name: upstream, outcome }) => ({ upstream, outcome }));
+      if (rows.length === 0) return undefined;
+      return rows.flatMap(({ upstream, outcome }) =>
+        upstream === null || outcome === null ? [] : [{ upstream, outcome }],
+      );
     });
   }
 

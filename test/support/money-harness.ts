@@ -170,6 +170,8 @@ export async function openCharge(
   return charge;
 }
 
+/** Whatever was delivered. */
+const UPSTREAM_COST = nanoUsd(3n);
 const SERVED_BY = { upstreamId: newId(), upstreamName: 'test upstream', providerName: 'test provider' };
 
 export function outputOf(tokens: number): Settlement {
@@ -178,5 +180,6 @@ export function outputOf(tokens: number): Settlement {
 
 /** What a stream may have delivered so far. */
 export function deliveredOf(outputTokens: number): Delivered {
-  return { tokens: { ...NO_TOKENS, output: outputTokens }, method: 'estimated', servedBy: SERVED_BY };
+  const tokens = { ...NO_TOKENS, output: outputTokens };
+  return { tokens, method: 'estimated', servedBy: SERVED_BY, upstreamCost: UPSTREAM_COST };
 }

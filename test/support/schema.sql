@@ -72,6 +72,7 @@ table billing_transaction with (fillfactor=70)
   checkpoint jsonb comment 'Tokens by bucket that had been delivered when this was written: what is charged where the process dies.'
   input_tokens_estimate bigint not null default 0 comment 'Of the request, at admission: what is charged of a dead process'' charge without checkpoint where the policy says so.'
   original_transaction_id uuid comment 'Of a refund, credit note or correction: the charge it belongs to; of an adjustment that corrects one, that. Null in charges and in what belongs to none.'
+  upstream_cost_nano_usd bigint not null default 0 comment 'What the served attempt costs us: its tokens at the upstream''s own cost price, frozen when the attempt started. 0 where nothing was charged: transfers of kind upstream_cost say what the house pays then. Of a correction of what the sweeper had charged it is the difference, which may be below 0.'
 table free_allowance
   comment 'Calls a calendar month that nobody pays for. Made from FREE_ALLOWANCES when a key of the tenant is first looked up.'
   tenant_id uuid not null
@@ -265,7 +266,6 @@ table request_log partition by RANGE (id)
   status integer not null
   error_code text
   end_reason text
-  attempts jsonb not null default '[]'::jsonb
   duration_ms integer not null
   ttft_ms integer
   created_at timestamp with time zone not null default now()
@@ -282,7 +282,6 @@ table request_log_default partition of request_log DEFAULT
   status integer not null
   error_code text
   end_reason text
-  attempts jsonb not null default '[]'::jsonb
   duration_ms integer not null
   ttft_ms integer
   created_at timestamp with time zone not null default now()
@@ -564,9 +563,11 @@ CREATE INDEX ledger_transfer_default_debit_account_id_id_idx ON public.ledger_tr
 CREATE UNIQUE INDEX ledger_transfer_default_debit_version ON public.ledger_transfer_default USING btree (debit_account_id, debit_version) WHERE (debit_version IS NOT NULL);
 CREATE UNIQUE INDEX ledger_transfer_default_pkey ON public.ledger_transfer_default USING btree (id, created_at);
 CREATE INDEX ledger_transfer_default_transaction_id_idx ON public.ledger_transfer_default USING btree (transaction_id);
+CREATE INDEX ledger_transfer_default_transaction_id_idx1 ON public.ledger_transfer_default USING btree (transaction_id) WHERE (kind = 'upstream_cost'::text);
 CREATE INDEX ledger_transfer_house_credit ON ONLY public.ledger_transfer USING btree (credit_account_id, id) WHERE ((credit_version IS NULL) AND (credit_account_id <> '00000000-0000-7000-8000-000000000001'::uuid));
 CREATE INDEX ledger_transfer_house_debit ON ONLY public.ledger_transfer USING btree (debit_account_id, id) WHERE (debit_version IS NULL);
 CREATE UNIQUE INDEX ledger_transfer_pkey ON ONLY public.ledger_transfer USING btree (id, created_at);
+CREATE INDEX ledger_transfer_upstream_costs ON ONLY public.ledger_transfer USING btree (transaction_id) WHERE (kind = 'upstream_cost'::text);
 CREATE UNIQUE INDEX model_profile_pkey ON public.model_profile USING btree (model);
 CREATE INDEX price_by_model ON public.price USING btree (model, effective_from DESC, id DESC);
 CREATE UNIQUE INDEX price_pkey ON public.price USING btree (id);
@@ -763,6 +764,7 @@ begin
       tokens_input_uncached = i.tokens_input_uncached, tokens_input_cached = i.tokens_input_cached,
       tokens_cache_write = i.tokens_cache_write, tokens_output = i.tokens_output,
       tokens_reasoning = i.tokens_reasoning, tokens_audio = i.tokens_audio, tokens_image = i.tokens_image,
+      upstream_cost_nano_usd = coalesce(i.upstream_cost_nano_usd, 0),
       counting_method = i.counting_method, end_reason = i.end_reason, upstream_id = i.upstream_id,
       upstream_name = i.upstream_name, provider_name = i.provider_name, reason_code = i.reason_code,
       description = i.description, ended_at = clock_timestamp()
@@ -775,14 +777,16 @@ begin
       credit_limit_nano_usd, balance_before_nano_usd, balance_after_nano_usd, day_window_start, month_window_start,
       api_key_id, api_key_name, model, price_version, prices, scopes, funding, amount_nano_usd, tokens_input_uncached,
       tokens_input_cached, tokens_cache_write, tokens_output, tokens_reasoning, tokens_audio, tokens_image,
-      counting_method, end_reason, upstream_id, upstream_name, provider_name, reason_code, description, ended_at)
+      upstream_cost_nano_usd, counting_method, end_reason, upstream_id, upstream_name, provider_name, reason_code,
+      description, original_transaction_id, ended_at)
     select i.id, i.tenant_id, i.trace_id, i.type, case when i.is_commit then 'COMMITTED' else 'VOIDED' end, i.channel,
       i.is_stream, i.epoch, i.process_id, i.hold_nano_usd, i.credit_limit_nano_usd, i.balance_before_nano_usd,
       i.balance_after_nano_usd, to_timestamp(i.day_window_start_ms / 1000.0),
       to_timestamp(i.month_window_start_ms / 1000.0), i.api_key_id, i.api_key_name, i.model, i.price_version, i.prices,
       i.scopes, coalesce(i.funding, 'wallet'), i.amount_nano_usd, i.tokens_input_uncached, i.tokens_input_cached,
-      i.tokens_cache_write, i.tokens_output, i.tokens_reasoning, i.tokens_audio, i.tokens_image, i.counting_method,
-      i.end_reason, i.upstream_id, i.upstream_name, i.provider_name, i.reason_code, i.description, clock_timestamp()
+      i.tokens_cache_write, i.tokens_output, i.tokens_reasoning, i.tokens_audio, i.tokens_image,
+      coalesce(i.upstream_cost_nano_usd, 0), i.counting_method, i.end_reason, i.upstream_id, i.upstream_name,
+      i.provider_name, i.reason_code, i.description, i.original_transaction_id, clock_timestamp()
     from input i
     -- The fence: a hold of an old epoch was not in the balance that today's holds were admitted against, and nobody
     -- looks any more for what a swept process leaves. While the sweeper is at a dead one, it or this commit wins. A void and
@@ -795,6 +799,9 @@ begin
   perform billing_post_charges(v_won);
   if exists (select from billing_transaction b where b.id = any (v_won) and b.scopes is not null) then
     perform quota_count(v_won);
+  end if;
+  if exists (select from unnest(v_rows) r where r.house_costs is not null) then
+    perform billing_post_house_costs(v_rows);
   end if;
 
   return query
@@ -811,7 +818,7 @@ begin
       select sum(a.posted_nano_usd)::bigint as posted_nano_usd, sum(a.version)::bigint as version
         from ledger_account a where a.tenant_id = i.tenant_id and a.name in ('wallet', 'promo')) w on true;
 end $function$
-  comment 'Ends charges in one transaction: PENDING → COMMITTED or VOIDED with one winner, transfers, versions, counters and snapshots. Twice is harmless: the second answer says already_…. The balance and version of wallet and promo together are the ones to project.';
+  comment 'Ends charges in one transaction: PENDING → COMMITTED or VOIDED with one winner, transfers, versions, counters, snapshots, and what attempts cost the house. Twice is harmless: the second answer says already_…. The balance and version of wallet and promo together are the ones to project.';
 CREATE OR REPLACE FUNCTION public.billing_extend(p_rows json)
  RETURNS TABLE(id uuid, hold_nano_usd bigint)
  LANGUAGE plpgsql
@@ -907,6 +914,48 @@ AS $function$
        else '{}' end
   from billing_transaction b where b.id = any (p_won) and b.status = 'COMMITTED';
 $function$;
+CREATE OR REPLACE FUNCTION public.billing_post_house_costs(p_rows charge_row[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET enable_seqscan TO 'off'
+ SET enable_hashjoin TO 'off'
+ SET enable_mergejoin TO 'off'
+ SET plan_cache_mode TO 'force_generic_plan'
+AS $function$
+declare
+  v_transactions uuid[];
+  v_upstreams uuid[];
+  v_amounts bigint[];
+  v_reasons text[];
+begin
+  -- What was served costs what its COMMITTED row says; where it was not charged after all, the house pays it.
+  select array_agg(d.id order by d.id, d.upstream_id, d.reason), array_agg(d.upstream_id order by d.id, d.upstream_id, d.reason),
+         array_agg(d.amount order by d.id, d.upstream_id, d.reason), array_agg(d.reason order by d.id, d.upstream_id, d.reason)
+    into v_transactions, v_upstreams, v_amounts, v_reasons
+    from (
+      select r.id, c.upstream_id, case when c.is_served then 'UNCHARGED_ANSWER' else 'FAILED_ATTEMPT' end as reason,
+             sum(c.amount_nano_usd)::bigint as amount
+        from unnest(p_rows) r
+        join billing_transaction b on b.id = r.id
+       cross join lateral jsonb_to_recordset(r.house_costs)
+             as c (upstream_id uuid, amount_nano_usd bigint, is_served boolean)
+       where c.amount_nano_usd > 0 and not (c.is_served and b.status = 'COMMITTED')
+         and not exists (select from ledger_transfer t where t.transaction_id = r.id and t.kind = 'upstream_cost')
+       group by 1, 2, 3) d;
+  if v_transactions is null then return; end if;
+
+  insert into ledger_account (id, tenant_id, name)
+  select u.account_id, null, 'upstream_cost:' || u.upstream_id
+    from (select distinct upstream_cost_account(i) as account_id, i as upstream_id from unnest(v_upstreams) i) u
+   where not exists (select from ledger_account a where a.id = u.account_id)
+   order by u.account_id
+  on conflict do nothing;
+  insert into ledger_transfer (kind, transaction_id, debit_account_id, credit_account_id, amount_nano_usd, reason_code)
+  select 'upstream_cost', d.transaction_id, '00000000-0000-7000-8000-000000000003',
+         upstream_cost_account(d.upstream_id), d.amount, d.reason
+    from unnest(v_transactions, v_upstreams, v_amounts, v_reasons) as d (transaction_id, upstream_id, amount, reason);
+end $function$
+  comment 'Books what attempts of ended charges cost the house, write_off to upstream_cost:<upstream id>, once a charge.';
 CREATE OR REPLACE FUNCTION public.create_month_partition(p_table text, p_key text, p_month timestamp without time zone)
  RETURNS text
  LANGUAGE plpgsql
@@ -1472,6 +1521,12 @@ AS $function$
 begin
   raise exception 'the mode changes only together with the epoch' using errcode = 'restrict_violation';
 end $function$;
+CREATE OR REPLACE FUNCTION public.upstream_cost_account(p_upstream_id uuid)
+ RETURNS uuid
+ LANGUAGE sql
+ IMMUTABLE
+RETURN (OVERLAY(OVERLAY(md5(('upstream_cost:'::text || (p_upstream_id)::text)) PLACING '3'::text FROM 13 FOR 1) PLACING '8'::text FROM 17 FOR 1))::uuid
+  comment 'Id of the house''s account upstream_cost:<upstream id>: what that upstream charges us for attempts the house pays.';
 CREATE OR REPLACE FUNCTION public.uuid_floor(p_at timestamp with time zone)
  RETURNS uuid
  LANGUAGE sql
@@ -1504,7 +1559,7 @@ tenant_balance as
   GROUP BY tenant_id;
 
 -- types
-charge_row (id uuid, tenant_id uuid, trace_id uuid, channel text, is_stream boolean, epoch bigint, process_id uuid, hold_nano_usd bigint, credit_limit_nano_usd bigint, balance_before_nano_usd bigint, balance_after_nano_usd bigint, day_window_start_ms bigint, month_window_start_ms bigint, api_key_id uuid, api_key_name text, model text, price_version bigint, prices jsonb, is_new boolean, is_commit boolean, type text, amount_nano_usd bigint, tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint, tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text, upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text, scopes jsonb, funding text, input_tokens_estimate bigint, original_transaction_id uuid);
+charge_row (id uuid, tenant_id uuid, trace_id uuid, channel text, is_stream boolean, epoch bigint, process_id uuid, hold_nano_usd bigint, credit_limit_nano_usd bigint, balance_before_nano_usd bigint, balance_after_nano_usd bigint, day_window_start_ms bigint, month_window_start_ms bigint, api_key_id uuid, api_key_name text, model text, price_version bigint, prices jsonb, is_new boolean, is_commit boolean, type text, amount_nano_usd bigint, tokens_input_uncached bigint, tokens_input_cached bigint, tokens_cache_write bigint, tokens_output bigint, tokens_reasoning bigint, tokens_audio bigint, tokens_image bigint, counting_method text, end_reason text, upstream_id uuid, upstream_name text, provider_name text, reason_code text, description text, scopes jsonb, funding text, input_tokens_estimate bigint, original_transaction_id uuid, upstream_cost_nano_usd bigint, house_costs jsonb);
 quota_decision (status text, funding text, counted jsonb, uses quota_use[], place integer, check_limit bigint, used bigint, resets_ms bigint);
 quota_use (slot integer, start_ms bigint, end_ms bigint, used bigint);
 

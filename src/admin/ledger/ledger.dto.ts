@@ -71,6 +71,8 @@ export class TransactionDto {
   /** Id of the price it was charged by. */
   price_version!: string | null;
   tokens!: TokensDto;
+  /** What the served attempt costs us at the upstream's own cost price. */
+  upstream_cost_usd!: string;
   counting_method!: 'usage' | 'tokenizer' | 'estimated' | null;
   end_reason!: string | null;
   reason_code!: string | null;
@@ -178,6 +180,27 @@ export class UnchargedUsageDto {
   cost_usd!: string;
 }
 
+/** One attempt of a call at one upstream, and who pays what it cost us. */
+export class AttemptDto {
+  attempt!: number;
+  /** Null once the upstream is deleted. */
+  upstream_id!: string | null;
+  upstream_name!: string | null;
+  provider_name!: string | null;
+  /** HTTP status; null where no headers came. */
+  status!: number | null;
+  /** HTTP status, the kind of failure, or how a stream ended. */
+  outcome!: string;
+  is_served!: boolean;
+  ttft_ms!: number | null;
+  duration_ms!: number;
+  /** By bucket, as far as they are known. */
+  @ApiProperty({ type: 'object', nullable: true, additionalProperties: { type: 'integer' } })
+  tokens!: Readonly<Record<string, number>> | null;
+  upstream_cost_usd!: string;
+  paid_by!: 'tenant' | 'house' | 'nobody';
+}
+
 /** Operational record of one call; its id is the trace id. */
 export class RequestLogDto {
   id!: string;
@@ -193,7 +216,8 @@ export class RequestLogDto {
   status!: number;
   error_code!: string | null;
   end_reason!: string | null;
-  attempts!: object[];
+  /** In the order in which they were made. */
+  attempts!: Readonly<AttemptDto>[];
   duration_ms!: number;
   ttft_ms!: number | null;
   /** Only of a call in RUN_MODE=simple: any other has a charge. */

@@ -1,10 +1,11 @@
 import { Injectable } from '@nestjs/common';
-import { DataSource, LessThan } from 'typeorm';
+import { DataSource, In, LessThan } from 'typeorm';
+import { RequestAttempt } from '../../billing/entities/request-attempt.entity';
 import { RequestLog } from '../../billing/entities/request-log.entity';
 import type { LoggedUsage } from '../../billing/request-log/request-log.writer';
 import { nanoUsd, toDecimalUsd } from '../../kernel/money';
 import { type Page, pageOf } from '../paging/page';
-import type { RequestLogDto, RequestLogQuery, UnchargedUsageDto } from './ledger.dto';
+import type { AttemptDto, RequestLogDto, RequestLogQuery, UnchargedUsageDto } from './ledger.dto';
 
 /** Reads the operational records of calls. */
 @Injectable()
@@ -22,11 +23,25 @@ export class RequestLogsService {
       order: { id: 'DESC' },
       take: query.limit + 1,
     });
-    return pageOf(rows, query.limit, render);
+    const attempts = await this.attemptsOf(rows.slice(0, query.limit));
+    return pageOf(rows, query.limit, (row) => render(row, attempts.get(row.id) ?? []));
+  }
+
+  private async attemptsOf(rows: readonly RequestLog[]): Promise<ReadonlyMap<string, Readonly<AttemptDto>[]>> {
+    const found = await this.dataSource
+      .getRepository(RequestAttempt)
+      .find({ where: { requestId: In(rows.map(({ id }) => id)) }, order: { requestId: 'ASC', attempt: 'ASC' } });
+    const byRequest = new Map<string, Readonly<AttemptDto>[]>();
+    for (const row of found) {
+      const attempts = byRequest.get(row.requestId) ?? [];
+      attempts.push(renderAttempt(row));
+      byRequest.set(row.requestId, attempts);
+    }
+    return byRequest;
   }
 }
 
-function render(row: RequestLog): Readonly<RequestLogDto> {
+function render(row: RequestLog, attempts: Readonly<AttemptDto>[]): Readonly<RequestLogDto> {
   return {
     id: row.id,
     object: 'request_log',
@@ -40,11 +55,28 @@ function render(row: RequestLog): Readonly<RequestLogDto> {
     status: row.status,
     error_code: row.errorCode,
     end_reason: row.endReason,
-    attempts: row.attempts as object[],
+    attempts,
     duration_ms: row.durationMs,
     ttft_ms: row.ttftMs,
     usage: row.usage && renderUsage(row.usage),
     created_at: row.createdAt.toISOString(),
+  };
+}
+
+function renderAttempt(row: RequestAttempt): Readonly<AttemptDto> {
+  return {
+    attempt: row.attempt,
+    upstream_id: row.upstreamId,
+    upstream_name: row.upstreamName,
+    provider_name: row.providerName,
+    status: row.status,
+    outcome: row.outcome,
+    is_served: row.isServed,
+    ttft_ms: row.ttftMs,
+    duration_ms: row.durationMs,
+    tokens: row.tokens,
+    upstream_cost_usd: toDecimalUsd(row.upstreamCostNanoUsd),
+    paid_by: row.paidBy,
   };
 }
 

@@ -125,6 +125,7 @@ function render(row: BillingTransaction): Readonly<TransactionDto> {
     provider_name: row.providerName,
     price_version: row.priceVersion,
     tokens: renderTokens(row),
+    upstream_cost_usd: toDecimalUsd(row.upstreamCostNanoUsd),
     counting_method: row.countingMethod,
     end_reason: row.endReason,
     reason_code: row.reasonCode,

@@ -1,9 +1,11 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { DatabaseAccessModule } from '../../platform/database/database-access.module';
+import { ReceiptReader } from '../receipts/receipt-reader';
 import { BillingTransaction } from './billing-transaction.entity';
 import { LedgerAccount } from './ledger-account.entity';
 import { LedgerTransfer } from './ledger-transfer.entity';
+import { RequestAttempt } from './request-attempt.entity';
 import { RequestBillingSnapshot } from './request-billing-snapshot.entity';
 import { RequestLog } from './request-log.entity';
 import { TenantBalances } from './tenant-balances';
@@ -12,9 +14,16 @@ import { TenantBalances } from './tenant-balances';
 @Module({
   imports: [
     DatabaseAccessModule,
-    TypeOrmModule.forFeature([BillingTransaction, LedgerAccount, LedgerTransfer, RequestBillingSnapshot, RequestLog]),
+    TypeOrmModule.forFeature([
+      BillingTransaction,
+      LedgerAccount,
+      LedgerTransfer,
+      RequestBillingSnapshot,
+      RequestLog,
+      RequestAttempt,
+    ]),
   ],
-  providers: [TenantBalances],
-  exports: [TenantBalances, TypeOrmModule],
+  providers: [TenantBalances, ReceiptReader],
+  exports: [TenantBalances, ReceiptReader, TypeOrmModule],
 })
 export class BillingReadModule {}

@@ -108,6 +108,10 @@ export class BillingTransaction {
   @Column({ name: 'tokens_image', type: 'bigint' })
   tokensImage!: string;
 
+  /** What the served attempt costs us. */
+  @NanoUsdColumn('upstream_cost_nano_usd')
+  upstreamCostNanoUsd!: NanoUsd;
+
   @Column({ name: 'counting_method', type: 'text', nullable: true })
   countingMethod!: CountingMethod | null;
 

@@ -38,9 +38,6 @@ export class RequestLog {
   @Column({ name: 'end_reason', type: 'text', nullable: true })
   endReason!: string | null;
 
-  @Column('jsonb')
-  attempts!: unknown;
-
   @Column({ name: 'duration_ms', type: 'integer' })
   durationMs!: number;
 

@@ -22,11 +22,29 @@ export interface RequestLogRow {
   readonly status: number;
   readonly error_code: string | null;
   readonly end_reason: string | null;
-  readonly attempts: readonly object[];
+  /** In the order in which they were made; rows of request_attempt. */
+  readonly attempts: readonly AttemptRow[];
   readonly duration_ms: number;
   readonly ttft_ms: number | null;
   /** Null where a charge says it. */
   readonly usage: LoggedUsage | null;
+}
+
+/** One row of request_attempt. Names are kept whatever becomes of their upstream. */
+export interface AttemptRow {
+  readonly upstream_id: string;
+  readonly upstream_name: string;
+  readonly provider_name: string;
+  /** Null where no headers came. */
+  readonly status: number | null;
+  readonly outcome: string;
+  readonly is_served: boolean;
+  readonly ttft_ms: number | null;
+  readonly duration_ms: number;
+  /** By bucket, only those that are not empty; null where nothing is known of any. */
+  readonly tokens: Readonly<Record<string, number>> | null;
+  readonly upstream_cost_nano_usd: string;
+  readonly paid_by: 'tenant' | 'house' | 'nobody';
 }
 
 /** What a call used that no charge was made for. */
@@ -42,17 +60,31 @@ const WINDOW_MS = 50;
 const MAX_BATCH = 1_000;
 const MAX_QUEUED = 10_000;
 
-/** A key deleted meanwhile is written as null: its absence must not cost the row. */
+/** A key or an upstream deleted meanwhile is written as null: its absence must not cost the row. */
 const INSERT = `
-insert into request_log (id, tenant_id, api_key_id, client_request_id, channel, route, model, is_stream, status,
-                         error_code, end_reason, attempts, duration_ms, ttft_ms, usage)
-select r.id, r.tenant_id, k.id, r.client_request_id, r.channel, r.route, r.model, r.is_stream, r.status,
-       r.error_code, r.end_reason, r.attempts, r.duration_ms, r.ttft_ms, r.usage
-  from json_to_recordset($1::json) as r(
+with input as (
+  select r.* from json_to_recordset($1::json) as r(
     id uuid, tenant_id uuid, api_key_id uuid, client_request_id text, channel text, route text, model text,
     is_stream boolean, status integer, error_code text, end_reason text, attempts jsonb, duration_ms integer,
-    ttft_ms integer, usage jsonb)
-  left join api_key k on k.id = r.api_key_id
+    ttft_ms integer, usage jsonb)),
+logged as (
+  insert into request_log (id, tenant_id, api_key_id, client_request_id, channel, route, model, is_stream, status,
+                           error_code, end_reason, duration_ms, ttft_ms, usage)
+  select r.id, r.tenant_id, k.id, r.client_request_id, r.channel, r.route, r.model, r.is_stream, r.status,
+         r.error_code, r.end_reason, r.duration_ms, r.ttft_ms, r.usage
+    from input r left join api_key k on k.id = r.api_key_id
+  on conflict do nothing)
+insert into request_attempt (request_id, attempt, tenant_id, model, upstream_id, upstream_name, provider_name, status,
+                             outcome, is_served, ttft_ms, duration_ms, tokens, upstream_cost_nano_usd, paid_by)
+select r.id, a.attempt, r.tenant_id, r.model, u.id, a.upstream_name, a.provider_name, a.status, a.outcome, a.is_served,
+       a.ttft_ms, a.duration_ms, nullif(a.tokens, 'null'), a.upstream_cost_nano_usd, a.paid_by
+  from input r
+ cross join lateral rows from (jsonb_to_recordset(r.attempts) as (
+    upstream_id uuid, upstream_name text, provider_name text, status integer, outcome text, is_served boolean,
+    ttft_ms integer, duration_ms integer, tokens jsonb, upstream_cost_nano_usd bigint, paid_by text)) with ordinality
+    as a (upstream_id, upstream_name, provider_name, status, outcome, is_served, ttft_ms, duration_ms, tokens,
+          upstream_cost_nano_usd, paid_by, attempt)
+  left join upstream u on u.id = a.upstream_id
 on conflict do nothing`;
 
 /**
@@ -127,7 +159,7 @@ export class RequestLogWriter implements BeforeApplicationShutdown {
     const insert = (): Promise<unknown> => retryTransaction(() => this.pool.query(query));
     await insert().catch((error: unknown) => {
       if (sqlStateOf(error) !== SQL_STATE.foreignKeyViolation) throw error;
-      // A key was deleted while its row was on the way: another look does not find it any more.
+      // A key or an upstream was deleted while a row was on the way: another look does not find it any more.
       return insert();
     });
   }

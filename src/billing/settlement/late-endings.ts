@@ -98,7 +98,10 @@ export class LateEndings {
       const { isRepeat, givenBack, amount } = await postRefund(client, refund);
       if (!isRepeat && fields.is_commit) {
         const correction = this.correctionRow(charge, fields);
-        await client.query(`select * from billing_end($1::json)`, [JSON.stringify([correction])]);
+        const difference = await costBeyond(client, holdId, fields.upstream_cost_nano_usd);
+        await client.query(`select * from billing_end($1::json)`, [
+          JSON.stringify([{ ...correction, upstream_cost_nano_usd: difference }]),
+        ]);
         await carryOver(client, refund, correction, givenBack - amount);
       }
       return balanceNow(client, tenantId);
@@ -153,6 +156,8 @@ export class LateEndings {
       id: v5(row.id, CORRECTION_NAMESPACE),
       trace_id: v5(row.trace_id, CORRECTION_NAMESPACE),
       type: 'correction',
+      // Booked for the charge itself, by the ending that came too late.
+      house_costs: null,
       reason_code: REASON_CODE,
       description: `late settle of charge ${row.id}`,
       original_transaction_id: row.id,
@@ -168,6 +173,15 @@ async function carryOver(client: PoolClient, refund: Refund, correction: EndRow,
   if (amount === 0n) return;
   const idempotencyKey = `carried-over:${refund.chargeId}`;
   await postRefund(client, { ...refund, chargeId: correction.id, amount, idempotencyKey });
+}
+
+/** What the upstream cost beyond what the charge says already; below 0 where that was too much. */
+async function costBeyond(client: PoolClient, chargeId: string, costNanoUsd: string): Promise<string> {
+  const { rows } = await client.query<{ cost: string }>(
+    `select upstream_cost_nano_usd as cost from billing_transaction where id = $1`,
+    [chargeId],
+  );
+  return (BigInt(costNanoUsd) - BigInt(rows[0]?.cost ?? 0)).toString();
 }
 
 /** A refusal's message is its code alone. */

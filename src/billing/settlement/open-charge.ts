@@ -3,7 +3,7 @@ import type { NanoUsd } from '../../kernel/money';
 import type { AdmittedHold, HoldRequest } from '../../quota/quota-store.port';
 import type { CallerLimits } from '../../quota/scopes/caller-limits';
 import type { Delivered, FrozenCharge, SettledCharge, Settlement, VoidReason } from '../charge';
-import { type EndFields, settleFields, voidFields } from '../writer/charge-rows';
+import { type EndFields, settleFields, unchargedFields, voidFields } from '../writer/charge-rows';
 import type { Ending, EndResult, PendingAdmission } from '../writer/charge-writer';
 import { checkpointOf } from '../writer/checkpoint';
 import type { WhileOpen } from './open-holds';
@@ -120,12 +120,8 @@ export class OpenCharge {
     if (this.isWithdrawn) return true;
     if (!this.ending || this.hasRow || this.isDecided) return false;
     this.isWithdrawn = true;
-    this.ending.fields = {
-      ...voidFields({ reasonCode: 'BILLING_SERVICE_ERROR', endReason: 'failed' }),
-      upstream_id: this.ending.fields.upstream_id,
-      upstream_name: this.ending.fields.upstream_name,
-      provider_name: this.ending.fields.provider_name,
-    };
+    const reason = { reasonCode: 'BILLING_SERVICE_ERROR', endReason: 'failed' };
+    this.ending.fields = unchargedFields(this.ending.fields, reason);
     return true;
   }
 
@@ -148,7 +144,7 @@ export class OpenCharge {
       if (!refusal) result = await this.charges.end(this, this.admission, ending);
       if (result.outcome === 'fenced') {
         refusal ??= refuse('QUOTA_SERVICE_ERROR', { retryAfterMs: 1_000 });
-        ending.fields = voidFields({ reasonCode: 'EPOCH_CHANGED', endReason: 'fenced' });
+        ending.fields = unchargedFields(ending.fields, { reasonCode: 'EPOCH_CHANGED', endReason: 'fenced' });
         await this.charges.end(this, this.admission, ending);
       }
     }

@@ -4,7 +4,7 @@ import { type NanoUsd, nanoUsd, ZERO_NANO_USD } from '../../kernel/money';
 import type { EndedHold, PendingRow } from '../../quota/quota-store.port';
 import { type FrozenScope, frozenScopes } from '../../quota/scopes/frozen-scopes';
 import type { Funding } from '../../quota/scopes/scope';
-import type { Channel, FrozenCharge, Settlement, VoidReason } from '../charge';
+import type { Channel, FrozenCharge, HouseCost, Settlement, VoidReason } from '../charge';
 
 /** The first group of the SQL type charge_row: what a PENDING row needs. Amounts are decimal integer strings. */
 export interface AdmitRow extends PendingRow {
@@ -34,6 +34,9 @@ export interface EndFields {
   readonly tokens_reasoning: number;
   readonly tokens_audio: number;
   readonly tokens_image: number;
+  readonly upstream_cost_nano_usd: string;
+  /** Null where there are none: then billing_end does not look. */
+  readonly house_costs: readonly HouseCostJson[] | null;
   readonly counting_method: string | null;
   readonly end_reason: string;
   readonly upstream_id: string | null;
@@ -41,6 +44,12 @@ export interface EndFields {
   readonly provider_name: string | null;
   readonly reason_code: string | null;
   readonly description: string | null;
+}
+
+export interface HouseCostJson {
+  readonly upstream_id: string;
+  readonly amount_nano_usd: string;
+  readonly is_served: boolean;
 }
 
 /** A full charge_row where is_new, else the tenant, id and ending of a row that stands PENDING. */
@@ -118,7 +127,7 @@ export function endedHold(holdId: string, fields: EndFields): EndedHold {
 /** Columns of a COMMITTED ending; billing_end adds the immutable snapshot from which the amount can be computed again. */
 export function settleFields(
   price: FrozenPrice,
-  settlement: Omit<Settlement, 'servedBy'> & Partial<Settlement>,
+  settlement: Omit<Settlement, 'servedBy' | 'upstreamCost'> & Partial<Settlement>,
 ): EndFields & { readonly amount: NanoUsd } {
   const { tokens, servedBy } = settlement;
   const amount = costOf(tokens, price);
@@ -128,6 +137,8 @@ export function settleFields(
     type: 'charge',
     amount_nano_usd: amount.toString(),
     ...tokenColumns(tokens),
+    upstream_cost_nano_usd: (settlement.upstreamCost ?? ZERO_NANO_USD).toString(),
+    house_costs: houseCostsJson(settlement.houseCosts),
     counting_method: settlement.method,
     end_reason: settlement.endReason,
     upstream_id: servedBy?.upstreamId ?? null,
@@ -144,6 +155,8 @@ export function voidFields(reason: VoidReason): EndFields {
     type: 'charge',
     amount_nano_usd: ZERO_NANO_USD.toString(),
     ...NO_TOKEN_COLUMNS,
+    upstream_cost_nano_usd: ZERO_NANO_USD.toString(),
+    house_costs: houseCostsJson(reason.houseCosts),
     counting_method: null,
     end_reason: reason.endReason,
     upstream_id: reason.servedBy?.upstreamId ?? null,
@@ -152,6 +165,29 @@ export function voidFields(reason: VoidReason): EndFields {
     reason_code: reason.reasonCode,
     description: null,
   };
+}
+
+/** A settle that is taken back before it stands: the answer keeps its upstream, and the house pays what it cost. */
+export function unchargedFields(settled: EndFields, reason: Pick<VoidReason, 'reasonCode' | 'endReason'>): EndFields {
+  const { upstream_id, upstream_name, provider_name, upstream_cost_nano_usd: cost, house_costs } = settled;
+  const served = upstream_id === null || cost === '0' ? [] : [{ upstream_id, amount_nano_usd: cost, is_served: true }];
+  const houseCosts = [...(house_costs ?? []), ...served];
+  return {
+    ...voidFields(reason),
+    upstream_id,
+    upstream_name,
+    provider_name,
+    house_costs: houseCosts.length === 0 ? null : houseCosts,
+  };
+}
+
+export function houseCostsJson(costs: readonly HouseCost[] = []): readonly HouseCostJson[] | null {
+  if (costs.length === 0) return null;
+  return costs.map(({ upstreamId, amount, isServed }) => ({
+    upstream_id: upstreamId,
+    amount_nano_usd: amount.toString(),
+    is_served: isServed,
+  }));
 }
 
 type TokenColumns = Pick<

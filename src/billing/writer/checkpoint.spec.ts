@@ -8,6 +8,8 @@ const DELIVERED: Delivered = {
   tokens: { inputUncached: 1, inputCached: 2, cacheWrite: 3, output: 4, reasoning: 5, audio: 6, image: 7 },
   method: 'estimated',
   servedBy: { upstreamId: 'u', upstreamName: 'upstream', providerName: 'provider' },
+  upstreamCost: nanoUsd(8n),
+  houseCosts: [{ upstreamId: 'v', amount: nanoUsd(9n), isServed: false }],
 };
 const PRICE: FrozenPrice = {
   version: '12',

@@ -1,17 +1,22 @@
 import { TOKEN_BUCKETS, type TokenCounts } from '../../catalogue/price';
 import { BUCKET_NAMES } from '../../catalogue/price-json';
-import type { CountingMethod, Delivered } from '../charge';
+import { nanoUsd, ZERO_NANO_USD } from '../../kernel/money';
+import type { CountingMethod, Delivered, HouseCost } from '../charge';
+import { houseCostsJson } from './charge-rows';
 
 const METHODS: readonly unknown[] = ['usage', 'tokenizer', 'estimated'] satisfies CountingMethod[];
 
 /** As billing_transaction.checkpoint keeps it. */
-export function checkpointOf({ tokens, method, servedBy }: Delivered): Readonly<Record<string, unknown>> {
+export function checkpointOf(delivered: Delivered): Readonly<Record<string, unknown>> {
+  const { tokens, method, servedBy, upstreamCost, houseCosts } = delivered;
   return {
     ...Object.fromEntries(TOKEN_BUCKETS.map((bucket) => [`tokens_${BUCKET_NAMES[bucket]}`, tokens[bucket]])),
     counting_method: method,
     upstream_id: servedBy.upstreamId,
     upstream_name: servedBy.upstreamName,
     provider_name: servedBy.providerName,
+    upstream_cost_nano_usd: upstreamCost.toString(),
+    house_costs: houseCostsJson(houseCosts),
   };
 }
 
@@ -26,7 +31,21 @@ export function readCheckpoint(value: unknown): Delivered | undefined {
     tokens: byBucket(counts),
     method,
     servedBy: { upstreamId: upstream_id, upstreamName: upstream_name, providerName: provider_name },
+    upstreamCost: isInteger(value.upstream_cost_nano_usd) ? nanoUsd(value.upstream_cost_nano_usd) : ZERO_NANO_USD,
+    houseCosts: readHouseCosts(value.house_costs),
   };
+}
+
+/** None where it is none that this version wrote: what attempts cost is no reason not to charge what was delivered. */
+function readHouseCosts(value: unknown): HouseCost[] {
+  if (!Array.isArray(value)) return [];
+  return value
+    .filter(isRecord)
+    .flatMap(({ upstream_id, amount_nano_usd: amount, is_served }) =>
+      isText(upstream_id) && isInteger(amount)
+        ? [{ upstreamId: upstream_id, amount: nanoUsd(amount), isServed: is_served === true }]
+        : [],
+    );
 }
 
 function byBucket(counts: readonly number[]): TokenCounts {
@@ -47,4 +66,9 @@ function isMethod(value: unknown): value is CountingMethod {
 
 function isText(value: unknown): value is string {
   return typeof value === 'string';
+}
+
+/** Of nano-USD, which JSON carries as text. */
+function isInteger(value: unknown): value is string {
+  return isText(value) && /^\d{1,19}$/.test(value);
 }

@@ -1,3 +1,4 @@
+import type { Clock } from '../../kernel/clock';
 import type { UpstreamCall, UpstreamFailure, UpstreamReader } from '../../upstreams/upstream.port';
 import type { ChatStreamPump } from './chat-stream-pump';
 import type { StreamEnding } from './stream-ending';
@@ -20,7 +21,10 @@ const MAX_BODY_BYTES = 32 * 1024 * 1024;
 export class ResponseReader implements UpstreamReader {
   private readonly outcome = Promise.withResolvers<AttemptResult>();
   private call: UpstreamCall | undefined;
-  private status = 0;
+  /** Null until headers came. */
+  status: number | null = null;
+  /** Of the body, by the monotonic clock. */
+  firstByteAtMs: number | undefined;
   private headers: ResponseHeaders = {};
   private isStream = false;
   private pump: ChatStreamPump | undefined;
@@ -28,10 +32,19 @@ export class ResponseReader implements UpstreamReader {
   private bytes = 0;
 
   /** @param createPump absent where no stream was asked for */
-  constructor(private readonly createPump: (() => ChatStreamPump) | undefined) {}
+  constructor(
+    private readonly clock: Clock,
+    private readonly createPump: (() => ChatStreamPump) | undefined,
+  ) {}
 
   get result(): Promise<AttemptResult> {
     return this.outcome.promise;
+  }
+
+  /** What came of a body that was not given to a pump, whole or not. */
+  get body(): Buffer {
+    const [only] = this.chunks;
+    return this.chunks.length === 1 && only ? only : Buffer.concat(this.chunks);
   }
 
   /** Whether a stream has begun: from then on a pump decides how it ends. */
@@ -67,6 +80,7 @@ export class ResponseReader implements UpstreamReader {
   }
 
   onData(chunk: Buffer): void {
+    this.firstByteAtMs ??= this.clock.monotonicMs();
     if (this.pump) {
       this.pump.onData(chunk);
     } else if (this.isStream && this.createPump) {
@@ -88,9 +102,8 @@ export class ResponseReader implements UpstreamReader {
     } else if (this.isStream && this.createPump) {
       this.fail('the stream ended before its first byte');
     } else {
-      const [only] = this.chunks;
-      const body = this.chunks.length === 1 && only ? only : Buffer.concat(this.chunks);
-      this.outcome.resolve({ kind: 'body', status: this.status, headers: this.headers, body });
+      const { status, headers, body } = this;
+      this.outcome.resolve({ kind: 'body', status: status ?? 0, headers, body });
     }
   }
 

@@ -11,6 +11,7 @@ import type { ChatRequest } from '../dialects/openai-chat/chat-request';
 import type { ChatStreamPump } from '../stream/chat-stream-pump';
 import type { StreamEnding } from '../stream/stream-ending';
 import type { StreamClient } from '../stream/stream-client';
+import type { Attempt } from './attempt';
 
 /** What the edge knows before the first step. */
 export interface RequestSection {
@@ -55,21 +56,14 @@ export interface QuotaCheckSection {
   readonly balanceAfter: NanoUsd;
 }
 
-/** As the request log keeps it. */
-export interface Attempt {
-  readonly upstream_id: string;
-  readonly upstream_name: string;
-  /** HTTP status, or the kind of failure. */
-  readonly outcome: string;
-  readonly duration_ms: number;
-}
-
 export type Answer =
   | { readonly kind: 'body'; readonly body: Buffer; readonly completion: ChatCompletion }
   | { readonly kind: 'stream'; readonly pump: ChatStreamPump; readonly ending: StreamEnding };
 
 export interface UpstreamCallSection {
   readonly servedBy: RoutableUpstream;
+  /** The one that answered: the last of the context's. */
+  readonly attempt: Attempt;
   readonly answer: Answer;
   /** From the receipt of the request to the first byte of the answer, milliseconds. */
   readonly ttftMs: number | undefined;

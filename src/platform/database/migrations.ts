@@ -13,6 +13,7 @@ import { PriceTiers1763900000000 } from '../../../migrations/1763900000000-price
 import { MonthlyPartitions1763900100000 } from '../../../migrations/1763900100000-monthly-partitions';
 import { Corrections1763900200000 } from '../../../migrations/1763900200000-corrections';
 import { ReRatings1763900250000 } from '../../../migrations/1763900250000-re-ratings';
+import { AttemptsAndCosts1763900300000 } from '../../../migrations/1763900300000-attempts-and-costs';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -33,4 +34,5 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   MonthlyPartitions1763900100000,
   Corrections1763900200000,
   ReRatings1763900250000,
+  AttemptsAndCosts1763900300000,
 ];

@@ -2,6 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool, PoolClient } from 'pg';
 import { CLOCK, type Clock } from '../../kernel/clock';
 import { Singleflight } from '../../kernel/singleflight';
+import { Settings } from '../../platform/config/settings';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { withTransaction } from '../../platform/database/with-transaction';
 import { RedisConnection } from '../../platform/redis/redis-connection';
@@ -12,6 +13,7 @@ import { QuotaUnavailableError } from '../quota-store.port';
 import type { CallerLimits } from '../scopes/caller-limits';
 import { damageOf } from '../redis/projection-damage';
 import { openCounters } from './counter-seeds';
+import { FirstCounts, requestQuotasOf } from '../postgres/first-counts';
 import { activate, type LaidItem, markOf, TenantInstall, waitingOf } from './tenant-install';
 import { lockWallet, readCommitted, readOpenHolds } from './tenant-ledger';
 
@@ -59,14 +61,18 @@ export class TenantWarmUp {
   private readonly flights = new Singleflight<undefined>();
   /** When each load of the last moments had ended. */
   private readonly loadedMs = new Map<string, number>();
+  private readonly firstCounts: FirstCounts;
 
   constructor(
     @Inject(PG_POOL) private readonly pool: Pool,
     private readonly connection: RedisConnection,
     private readonly scripts: ScriptRegistry,
     private readonly epochs: EpochAuthority,
+    private readonly settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
-  ) {}
+  ) {
+    this.firstCounts = new FirstCounts(pool);
+  }
 
   /**
    * Afterwards the projection stands in `epoch`, or a later epoch is current. Throws QuotaUnavailableError where neither
@@ -105,13 +111,15 @@ export class TenantWarmUp {
 
   /**
    * Tells the projection of `epoch` of counters it has not met. Throws QuotaUnavailableError where Postgres or Redis does
-   * not answer.
+   * not answer, or a request quota looks back for longer than a call waits.
    *
    * @param nowMs by the clock that picks the windows
    */
-  learn(limits: CallerLimits, epoch: bigint, counters: readonly string[], nowMs: number): Promise<undefined> {
+  async learn(limits: CallerLimits, epoch: bigint, counters: readonly string[], nowMs: number): Promise<void> {
     const { tenantId } = limits;
-    return this.flights.run(`${tenantId} ${counters.join()}`, async () => {
+    const quotas = requestQuotasOf(counters);
+    if (quotas.length > 0) await this.firstCounts.open(limits, quotas, nowMs, this.settings.billingWaitMs);
+    await this.flights.run(`${tenantId} ${counters.join()}`, async () => {
       try {
         const opened = await openCounters(this.pool, limits, counters, nowMs);
         await this.scripts.bind('quota_learn')(1, quotaKey(tenantId), epoch.toString(), ...[...opened].flat());

@@ -2,6 +2,7 @@ import { Injectable, Logger } from '@nestjs/common';
 import { refuse, type Refusal } from '../../../kernel/errors';
 import { Settings } from '../../../platform/config/settings';
 import { Metrics } from '../../../platform/metrics/metrics';
+import { houseCostsOf } from '../attempt';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
@@ -27,27 +28,28 @@ export class BillingStep implements WorkflowStep {
   async execute(context: WorkflowContext): Promise<StepOutcome> {
     const { charge } = context.quotaCheck;
     const { tokens, method, endReason, isFree } = context.responseTransform;
-    const { target } = context.upstreamCall.servedBy;
-    const servedBy = {
-      upstreamId: target.upstreamId,
-      upstreamName: target.upstreamName,
-      providerName: target.providerName,
-    };
+    const { attempt } = context.upstreamCall;
+    const { servedBy } = attempt;
+    attempt.bill(isFree ? 'house' : 'tenant', tokens);
+    const houseCosts = houseCostsOf(context.attempts);
     if (isFree) {
       await this.inTime(
-        charge.void({ reasonCode: 'BROKEN_STREAM', endReason, servedBy }).then(() => undefined),
+        charge.void({ reasonCode: 'BROKEN_STREAM', endReason, servedBy, houseCosts }).then(() => undefined),
         () => LATE,
       );
       context.billing = { charged: undefined };
       return undefined;
     }
-    const settled = await this.inTime(charge.settle({ tokens, method, endReason, servedBy }), () => {
+    const settlement = { tokens, method, endReason, servedBy, upstreamCost: attempt.upstreamCost, houseCosts };
+    const settled = await this.inTime(charge.settle(settlement), () => {
       if (charge.withdraw()) return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
       this.metrics.answersBeforeSettle.inc();
       return LATE;
     });
-    if (settled === undefined) return refuse('INTERNAL_ERROR');
-    if (settled !== LATE && 'code' in settled) return settled;
+    if (settled === undefined || (settled !== LATE && 'code' in settled)) {
+      attempt.bill('house', tokens);
+      return settled ?? refuse('INTERNAL_ERROR');
+    }
     context.isPastNoReturn = true;
     context.billing = { charged: settled === LATE ? undefined : settled };
     return undefined;

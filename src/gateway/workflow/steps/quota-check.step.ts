@@ -9,6 +9,7 @@ import {
   type ReserveOutcome,
 } from '../../../quota/quota-store.port';
 import { ScopePlans } from '../../../quota/scopes/scope-plans';
+import { houseCostsOf } from '../attempt';
 import { holdRequestOf } from '../hold-request';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
@@ -68,7 +69,8 @@ export class QuotaCheckStep implements WorkflowStep {
   compensate(context: WorkflowContext, cause: Refusal): void {
     const { charge } = context.quotaCheck;
     if (charge.isEnding) return;
-    charge.void({ reasonCode: cause.code, endReason: 'failed' }).catch((error: unknown) => {
+    const houseCosts = houseCostsOf(context.attempts);
+    charge.void({ reasonCode: cause.code, endReason: 'failed', houseCosts }).catch((error: unknown) => {
       this.logger.error({ msg: 'a charge could not be voided', traceId: context.request.traceId, err: error });
     });
   }

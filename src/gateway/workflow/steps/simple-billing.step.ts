@@ -12,6 +12,7 @@ export class SimpleBillingStep implements WorkflowStep {
 
   execute(context: WorkflowContext): StepOutcome {
     const { tokens, isFree } = context.responseTransform;
+    context.upstreamCall.attempt.bill('house', tokens);
     context.isPastNoReturn = true;
     context.billing = {
       charged: undefined,

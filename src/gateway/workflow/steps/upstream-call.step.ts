@@ -1,4 +1,5 @@
 import { Inject, Injectable } from '@nestjs/common';
+import type { TokenCounts } from '../../../catalogue/price';
 import { CLOCK, type Clock } from '../../../kernel/clock';
 import { type Refusal, refuse } from '../../../kernel/errors';
 import { Settings } from '../../../platform/config/settings';
@@ -8,9 +9,12 @@ import { Router } from '../../../routing/router';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import { type ProviderKind, type Upstream, UPSTREAMS } from '../../../upstreams/upstream.port';
 import { ChatStreamPump } from '../../stream/chat-stream-pump';
+import { usageReportedIn } from '../../dialects/openai-chat/reported-usage';
 import { tokensSoFar } from '../../stream/tokens-so-far';
 import type { StreamClientListener } from '../../stream/stream-client';
 import { type AttemptResult, ResponseReader } from '../../stream/response-reader';
+import { upstreamCostOf } from '../../../upstreams/upstream-cost';
+import { Attempt, houseCostsOf } from '../attempt';
 import { type AttemptVerdict, judgeAttempt } from '../attempt-verdict';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
@@ -44,12 +48,12 @@ export class UpstreamCallStep implements WorkflowStep {
     const gate = context.has('quotaCheck') ? context.quotaCheck.charge.durable() : OPEN;
     for (const candidate of candidates) {
       if (context.request.client.isGone) return refuse('CLIENT_CLOSED_REQUEST');
-      const verdict = await this.attempt(context, candidate, gate);
+      const { verdict, attempt } = await this.attempt(context, candidate, gate);
       if (verdict.kind === 'answered') {
         context.respondingUpstream = candidate.target.upstreamName;
         context.isPastNoReturn = context.request.client.isOpened;
         const ttftMs = (verdict.firstByteAtMs ?? this.clock.monotonicMs()) - context.request.receivedMonotonicMs;
-        context.upstreamCall = { servedBy: candidate, answer: verdict.answer, ttftMs };
+        context.upstreamCall = { servedBy: candidate, attempt, answer: verdict.answer, ttftMs };
         return undefined;
       }
       if (verdict.kind === 'rejected') return verdict.refusal;
@@ -61,11 +65,11 @@ export class UpstreamCallStep implements WorkflowStep {
     context: WorkflowContext,
     candidate: RoutableUpstream,
     gate: Promise<Refusal | undefined>,
-  ): Promise<AttemptVerdict> {
+  ): Promise<{ readonly verdict: AttemptVerdict; readonly attempt: Attempt }> {
     const { attempts, request, routing, validation } = context;
     const startedMs = this.clock.monotonicMs();
     const stopped: { refusal?: Refusal } = {};
-    const result = await this.call(context, candidate, gate, stopped);
+    const { result, reader } = await this.call(context, candidate, gate, stopped);
     const made = attempts.length + 1;
     const judged = judgeAttempt(result, {
       target: candidate.target,
@@ -79,13 +83,18 @@ export class UpstreamCallStep implements WorkflowStep {
     if (!stopped.refusal) this.router.report(candidate.target.upstreamId, judged.reported);
     const outcome = stopped.refusal?.code ?? judged.label;
     this.metrics.upstreamAttempts.of(outcome).inc();
-    attempts.push({
-      upstream_id: candidate.target.upstreamId,
-      upstream_name: candidate.target.upstreamName,
+    const verdict: AttemptVerdict = stopped.refusal ? { kind: 'rejected', refusal: stopped.refusal } : judged.verdict;
+    const attempt = new Attempt({
+      upstream: candidate,
+      status: reader.status,
       outcome,
-      duration_ms: Math.round(this.clock.monotonicMs() - startedMs),
+      isServed: verdict.kind === 'answered',
+      ttftMs: reader.firstByteAtMs === undefined ? null : Math.round(reader.firstByteAtMs - startedMs),
+      durationMs: Math.round(this.clock.monotonicMs() - startedMs),
+      usage: reportedUsage(result, reader, verdict),
     });
-    return stopped.refusal ? { kind: 'rejected', refusal: stopped.refusal } : judged.verdict;
+    attempts.push(attempt);
+    return { verdict, attempt };
   }
 
   /** One attempt to its end. Whatever ends it from our side (no row, shutdown, client gone) is put into `stopped`. */
@@ -94,11 +103,11 @@ export class UpstreamCallStep implements WorkflowStep {
     candidate: RoutableUpstream,
     gate: Promise<Refusal | undefined>,
     stopped: { refusal?: Refusal },
-  ): Promise<AttemptResult> {
+  ): Promise<{ readonly result: AttemptResult; readonly reader: ResponseReader }> {
     const adapter = this.upstreams.get(candidate.kind);
     if (!adapter) throw new Error(`no adapter for providers of kind ${candidate.kind}`);
     const isStream = context.validation.chat.stream;
-    const reader = new ResponseReader(isStream ? () => this.pumpOf(context, candidate, gate) : undefined);
+    const reader = new ResponseReader(this.clock, isStream ? () => this.pumpOf(context, candidate, gate) : undefined);
     const body = context.templateRender.bodyFor(candidate);
     const call = adapter.start(candidate.target, { path: PATH, body, headers: {} }, reader);
     reader.attach(call);
@@ -123,7 +132,7 @@ export class UpstreamCallStep implements WorkflowStep {
     isOver = true;
     forgetDeadline();
     forgetClient();
-    return result;
+    return { result, reader };
   }
 
   private pumpOf(
@@ -151,13 +160,17 @@ export class UpstreamCallStep implements WorkflowStep {
   }
 
   /** Should this process die, what the stream had delivered is charged. */
-  private checkpoint(context: WorkflowContext, { target }: RoutableUpstream, pump: ChatStreamPump): void {
+  private checkpoint(context: WorkflowContext, upstream: RoutableUpstream, pump: ChatStreamPump): void {
+    const { target } = upstream;
     const { chat } = context.validation;
+    const houseCosts = houseCostsOf(context.attempts);
     const imageTokens = chat.images * context.routing.profile.tokensPerImage;
     const { upstreamId, upstreamName, providerName } = target;
     context.quotaCheck.charge.checkpointFrom(() => {
       const counted = tokensSoFar(pump.progress, chat, imageTokens);
-      return counted && { ...counted, servedBy: { upstreamId, upstreamName, providerName } };
+      if (!counted) return undefined;
+      const upstreamCost = upstreamCostOf(counted.tokens, upstream);
+      return { ...counted, servedBy: { upstreamId, upstreamName, providerName }, upstreamCost, houseCosts };
     });
   }
 
@@ -175,4 +188,15 @@ export class UpstreamCallStep implements WorkflowStep {
       context.request.client.listen(NOBODY);
     };
   }
+}
+
+/** What the provider told of its work, also where nothing of it is an answer: it may charge us for it. */
+function reportedUsage(
+  result: AttemptResult,
+  reader: ResponseReader,
+  verdict: AttemptVerdict,
+): TokenCounts | undefined {
+  if (result.kind === 'stream') return result.ending.answer.usage;
+  if (verdict.kind === 'answered' && verdict.answer.kind === 'body') return verdict.answer.completion.usage;
+  return usageReportedIn(reader.body);
 }
