@@ -49,7 +49,7 @@ export class LedgerReader {
     return pageOf(rows, query.limit, (row) => renderAccount(row, derived.get(row.id)));
   }
 
-  /** The house keeps no balances, so that no row is hot: they are the sum of its transfers. */
+  /** The house keeps no balances, so that no row is hot: they are the sum of its transfers, beside what old months came to. */
   private async houseBalances(accountIds: readonly string[]): Promise<ReadonlyMap<string, NanoUsd>> {
     if (accountIds.length === 0) return new Map();
     const rows: { id: string; posted: string }[] = await this.dataSource.query(
@@ -58,7 +58,10 @@ export class LedgerReader {
           where credit_account_id = any ($1::uuid[])
          union all
          select debit_account_id, -amount_nano_usd from ledger_transfer
-          where debit_account_id = any ($1::uuid[])) entries
+          where debit_account_id = any ($1::uuid[])
+         union all
+         select account_id, posted_nano_usd from ledger_opening_balance
+          where account_id = any ($1::uuid[]) and month = (select max(month) from ledger_opening_balance)) entries
        group by id`,
       [accountIds],
     );

@@ -31,6 +31,14 @@ const SEEDED_AT_MOST = `(
          = to_timestamp(c.window_start_ms / 1000.0)
      and not exists (select from jsonb_array_elements(b.scopes) s where s ->> 0 = c.counter))`;
 
+/** What the months that were taken out came to. */
+const OPENING = `
+  select account_id, posted_nano_usd, version from ledger_opening_balance
+   where month = (select max(month) from ledger_opening_balance)`;
+
+/** Of a transaction b: its transfers are there to be compared with, not taken out with their month. */
+const HAS_TRANSFERS = `coalesce(b.ended_at, 'infinity') >= ledger_begins_at()`;
+
 /** Each debit of a wallet with what it had posted right after: what stands at the account's version of that moment. */
 const WALLET_DEBITS = `
   select * from (
@@ -40,24 +48,36 @@ const WALLET_DEBITS = `
         from ledger_transfer t join ledger_account w on w.id = t.debit_account_id and w.name = 'wallet'
       union all
       select t.credit_account_id, t.credit_version, t.amount_nano_usd, t.kind, t.transaction_id
-        from ledger_transfer t join ledger_account w on w.id = t.credit_account_id and w.name = 'wallet') e) r
+        from ledger_transfer t join ledger_account w on w.id = t.credit_account_id and w.name = 'wallet'
+      union all
+      select o.account_id, 0, o.posted_nano_usd, 'opening', null
+        from (${OPENING}) o join ledger_account w on w.id = o.account_id and w.name = 'wallet') e) r
    where r.change < 0`;
 
 /** The invariants that Postgres alone can judge, each as a query for its violations. */
 export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
   {
     id: 'I1',
-    states: 'The sum of all accounts is 0; each account has posted what its transfers say; versions have no gap.',
+    states:
+      'The sum of all accounts is 0; each account has posted its opening balance and what its transfers say; versions ' +
+      'have no gap.',
     population: `select count(*) as n from ledger_account`,
     violations: `
-      with entry as (
+      with opening as (${OPENING}),
+      entry as (
         select debit_account_id as account_id, -amount_nano_usd::numeric as amount, debit_version as version
           from ledger_transfer
         union all
         select credit_account_id, amount_nano_usd, credit_version from ledger_transfer),
+      moved as (
+        select account_id, sum(amount) as posted, count(version) as versions, count(distinct version) as different,
+               max(version) as last
+          from entry group by account_id),
       summed as (
-        select account_id, sum(amount) as posted, count(version) as versions, max(version) as last
-          from entry group by account_id)
+        select account_id, coalesce(o.posted_nano_usd, 0) + coalesce(m.posted, 0) as posted,
+               coalesce(o.version, 0) + coalesce(m.versions, 0) as versions,
+               coalesce(o.version, 0) + coalesce(m.different, 0) as different, coalesce(m.last, o.version) as last
+          from opening o full join moved m using (account_id))
       select 'account ' || a.id || ' has posted ' || a.posted_nano_usd || ', its transfers say ' || coalesce(s.posted, 0) as what
         from ledger_account a left join summed s on s.account_id = a.id
        where a.tenant_id is not null and a.posted_nano_usd <> coalesce(s.posted, 0)
@@ -66,7 +86,8 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
              || ' up to ' || coalesce(s.last, 0)
         from ledger_account a left join summed s on s.account_id = a.id
        where a.tenant_id is not null
-         and (a.version <> coalesce(s.versions, 0) or a.version <> coalesce(s.last, 0))
+         and (a.version <> coalesce(s.versions, 0) or a.version <> coalesce(s.different, 0)
+              or a.version <> coalesce(s.last, 0))
       union all
       select 'transfers name the unknown account ' || s.account_id
         from summed s left join ledger_account a on a.id = s.account_id where a.id is null
@@ -91,7 +112,7 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
       select 'charge ' || b.id || ' is ' || b.status || ' with amount ' || b.amount_nano_usd || ', its transfers move '
              || coalesce(m.amount, 0) as what
         from billing_transaction b left join moved m on m.transaction_id = b.id
-       where b.type in ('charge', 'correction')
+       where b.type in ('charge', 'correction') and ${HAS_TRANSFERS}
          and coalesce(m.amount, 0) <> case when b.status = 'COMMITTED' then b.amount_nano_usd else 0 end
       union all
       select 'a transfer charges for the unknown transaction ' || m.transaction_id
