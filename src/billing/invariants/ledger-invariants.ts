@@ -1,4 +1,4 @@
-import type { PoolClient } from 'pg';
+import type { ClientBase } from 'pg';
 import { GIVEN_BACK_VIOLATIONS } from './given-back';
 import { type InvariantResult, MAX_EXAMPLES } from './invariant';
 
@@ -227,7 +227,7 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
 ];
 
 /** Within the caller's snapshot: all queries of one check must see the same moment. */
-export async function checkLedgerInvariant(client: PoolClient, invariant: LedgerInvariant): Promise<InvariantResult> {
+export async function checkLedgerInvariant(client: ClientBase, invariant: LedgerInvariant): Promise<InvariantResult> {
   const population = await client.query<{ n: string }>(invariant.population);
   const found = await client.query<{ what: string; n: string }>(
     `select what, count(*) over () as n from (${invariant.violations}) v limit ${MAX_EXAMPLES}`,
