@@ -74,12 +74,12 @@ export class ChatExchange {
       return;
     }
     const { answer } = context.upstreamCall;
-    const { body, streamRefusal } = context.responseTransform;
+    const { body, streamRefusal, tokens } = context.responseTransform;
     const { charged } = context.billing;
     if (answer.kind === 'stream') {
       if (streamRefusal && !this.client.isOpened) this.refuse(streamRefusal);
       else if (streamRefusal) answer.pump.fail(streamRefusal);
-      else if (!this.client.isGone) answer.pump.finish(charged ? costComment(charged) : undefined);
+      else if (!this.client.isGone) answer.pump.finish(charged ? costComment(charged) : undefined, tokens);
     } else if (body && !this.client.isGone) {
       const headers = { ...this.headersOf(context), ...(charged ? costHeaders(charged) : {}) };
       void this.reply.status(200).headers(headers).type('application/json').send(body);

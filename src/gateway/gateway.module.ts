@@ -20,6 +20,7 @@ import { TokenCounter } from './stream/count-tokens';
 import { TokenAccuracy } from './stream/token-accuracy';
 import { TokenizerThread } from './stream/tokenizer-thread';
 import { WORKFLOW_STEPS, WorkflowRunner } from './workflow/workflow.runner';
+import { StreamGuards } from './workflow/stream-guards';
 import { SIMPLE_STEP_CLASSES, stepsOf, WORKFLOW_STEP_CLASSES } from './workflow/workflow.steps';
 import type { WorkflowStep } from './workflow/workflow-step';
 
@@ -43,6 +44,7 @@ import type { WorkflowStep } from './workflow/workflow-step';
     TokenizerThread,
     TokenAccuracy,
     TokenCounter,
+    StreamGuards,
     ExchangeLog,
   ],
 })

@@ -1,13 +1,19 @@
+import { type TokenCounts } from '../../catalogue/price';
 import { type Clock } from '../../kernel/clock';
 import { type Refusal } from '../../kernel/errors';
 import { type UpstreamCall, type UpstreamFailure, type UpstreamReader } from '../../upstreams/upstream.port';
+import { ChatStreamReading } from '../dialects/openai-chat/chat-stream';
+import { type FrameKind } from '../dialects/stream-reading';
+import { renderCutEnd } from './cut-end';
 import { type FrameBatch, FrameWriter } from './frame-writer';
 import { dataOf, dataStart, renderFrame } from './sse-frame';
+import { type GuardedFlow, GuardedFrames } from './guarded-frames';
 import { SseSplitter } from './sse-splitter';
 import { type StreamClient } from './stream-client';
 import { type StreamProgress } from './tokens-so-far';
 import { type StreamEnding, type StreamEndReason } from './stream-ending';
-import { type FrameKind, TokenAccumulator } from './token-accumulator';
+import { type GuardCut, type StreamGuard } from './stream-guard';
+import { TokenAccumulator } from './token-accumulator';
 
 export interface ChatStreamPumpOptions {
   readonly client: StreamClient;
@@ -23,6 +29,8 @@ export interface ChatStreamPumpOptions {
   readonly firstByteGate: Promise<Refusal | undefined>;
   /** JSON of the error event that the client sees. */
   readonly renderError: (refusal: Refusal) => string;
+  /** Absent where nothing is held, or output costs nothing. */
+  readonly guard?: StreamGuard | undefined;
 }
 
 /** Read ahead while the gate is closed; then the upstream waits. */
@@ -34,7 +42,8 @@ const DONE_FRAME = renderFrame('[DONE]');
  *
  *     reading ──► decided ──► ended ──► closed
  *
- * - reading: whole frames pass as they come, held until the gate opens, as fast as the client takes them.
+ * - reading: whole frames pass as they come, held until the gate opens, as fast as the client takes them. A frame for
+ *   which too little is held waits with all that follow it, unread, until the guard lets it go on or cuts the stream.
  * - decided: why the stream is over is known and does not change; the upstream is not listened to any more.
  * - ended: `ended` is resolved (the gate is open, or refused). The terminal frame is still held back: the caller settles.
  * - closed: finish() wrote the terminal frame, or fail() an error event. Exactly one of them may be called, once.
@@ -42,9 +51,11 @@ const DONE_FRAME = renderFrame('[DONE]');
 export class ChatStreamPump implements UpstreamReader {
   readonly ended: Promise<StreamEnding>;
 
+  private readonly reading: ChatStreamReading;
   private readonly accumulator: TokenAccumulator;
   private readonly splitter: SseSplitter;
   private readonly writer: FrameWriter;
+  private readonly guarded: GuardedFrames | undefined;
   private resolveEnded: (ending: StreamEnding) => void = () => undefined;
   private call: UpstreamCall | undefined;
   private gate: 'closed' | 'open' | 'refused' = 'closed';
@@ -53,7 +64,7 @@ export class ChatStreamPump implements UpstreamReader {
   private isPaused = false;
   private isAborted = false;
   private reason: StreamEndReason | undefined;
-  private hasTerminalFrame = false;
+  private guardCut: GuardCut | undefined;
   private hasEnded = false;
   private isClosed = false;
   private drainTimer: NodeJS.Timeout | undefined;
@@ -62,12 +73,14 @@ export class ChatStreamPump implements UpstreamReader {
   private deliveredChunks = 0;
 
   constructor(private readonly options: ChatStreamPumpOptions) {
-    this.accumulator = new TokenAccumulator(options.choices);
+    this.reading = new ChatStreamReading(options.choices);
+    this.accumulator = new TokenAccumulator(this.reading);
     this.writer = new FrameWriter(options.showUsage, options.clientModel);
     this.splitter = new SseSplitter(this.takeFrame);
     this.ended = new Promise((resolve) => {
       this.resolveEnded = resolve;
     });
+    this.guarded = options.guard && new GuardedFrames(options.guard, this.accumulator, this.guardedFlow());
     options.client.listen({ onDrain: this.resume, onClose: this.onClientGone });
     options.firstByteGate.then(
       (refusal) => {
@@ -86,7 +99,7 @@ export class ChatStreamPump implements UpstreamReader {
     const isReadOn = options.client.isGone && options.disconnectPolicy === 'drain';
     return {
       usage: accumulator.usage,
-      isUsageFinal: this.hasTerminalFrame || accumulator.isUsageFinal,
+      isUsageFinal: accumulator.isUsageFinal,
       chunks: isReadOn ? accumulator.chunks : this.deliveredChunks,
     };
   }
@@ -117,17 +130,18 @@ export class ChatStreamPump implements UpstreamReader {
 
   onEnd(): void {
     if (this.reason !== undefined) return;
+    const isDeferred = this.guarded?.defers(() => {
+      this.onEnd();
+    });
+    if (isDeferred) return;
     this.takeRest();
-    this.decide(this.accumulator.isWhole ? 'complete' : 'upstream_broke');
-    this.flush();
-    this.conclude();
+    this.endUpstream();
   }
 
   onFailure(failure: UpstreamFailure): void {
     if (this.reason !== undefined) return;
     this.failure = failure;
-    this.decide(this.accumulator.isWhole ? 'complete' : 'upstream_broke');
-    this.conclude();
+    this.endUpstream();
   }
 
   /** Ends the stream where it stands, because this process shuts down. */
@@ -139,15 +153,18 @@ export class ChatStreamPump implements UpstreamReader {
   }
 
   /**
-   * The clean end of a complete stream, after its settle: an optional comment line, then `[DONE]`. False when the client
-   * was gone before.
+   * The clean end of a complete stream, after its settle: an optional comment line, then `[DONE]`. One that the guard cut
+   * first gets what its provider would have sent: reasons to end, the usage that was billed, and why. False when the
+   * client was gone before.
    */
-  finish(comment?: string): boolean {
-    if (this.reason !== 'complete' && this.reason !== 'client_left_drained') {
-      throw new Error(`a stream that ended as ${this.reason ?? 'still reading'} has no clean end`);
+  finish(comment?: string, billed?: TokenCounts): boolean {
+    const { guardCut, reason } = this;
+    if (reason !== 'complete' && reason !== 'client_left_drained' && !guardCut) {
+      throw new Error(`a stream that ended as ${reason ?? 'still reading'} has no clean end`);
     }
     const note = comment === undefined ? '' : `: ${comment.replaceAll(/[\r\n]+/g, ' ')}\n\n`;
-    return this.close(note === '' ? DONE_FRAME : Buffer.concat([Buffer.from(note), DONE_FRAME]));
+    const lastBytes = note === '' ? DONE_FRAME : Buffer.concat([Buffer.from(note), DONE_FRAME]);
+    return this.close(guardCut ? Buffer.concat([this.cutEnd(guardCut, billed), lastBytes]) : lastBytes);
   }
 
   /**
@@ -160,9 +177,9 @@ export class ChatStreamPump implements UpstreamReader {
 
   private readonly takeFrame = (block: Buffer, start: number, end: number): void => {
     if (this.reason !== undefined) return;
+    if (this.guarded?.holds(block, start, end)) return;
     const kind = this.accumulator.observe(block, start, end);
     if (kind === 'done') {
-      this.hasTerminalFrame = true;
       this.decide('complete');
     } else if (kind === 'error') {
       this.abortUpstream();
@@ -171,6 +188,48 @@ export class ChatStreamPump implements UpstreamReader {
       this.writer.add(kind, block, start, end);
     }
   };
+
+  /** Nothing more comes; what waits for the guard comes before that. */
+  private endUpstream(): void {
+    const isDeferred = this.guarded?.defers(() => {
+      this.endUpstream();
+    });
+    if (isDeferred) return;
+    this.decide(this.accumulator.isWhole ? 'complete' : 'upstream_broke');
+    this.flush();
+    this.conclude();
+  }
+
+  private guardedFlow(): GuardedFlow {
+    return {
+      take: this.takeFrame,
+      pause: () => {
+        this.pause();
+      },
+      taken: () => {
+        this.flush();
+        if (this.hasReason()) this.conclude();
+        else this.resume();
+      },
+      cut: (cut) => {
+        if (this.reason !== undefined) return;
+        this.guardCut = cut;
+        this.abortUpstream();
+        this.decide(cut.reason);
+        this.conclude();
+      },
+    };
+  }
+
+  private cutEnd({ reason, limit }: GuardCut, billed: TokenCounts | undefined): Buffer {
+    const { showUsage, clientModel } = this.options;
+    const frames = renderCutEnd(this.guarded?.sample, {
+      choices: this.reading.unfinishedChoices,
+      model: clientModel,
+      usage: showUsage ? billed : undefined,
+    });
+    return Buffer.concat([frames, Buffer.from(`: tollgate stream_${reason.replace('_', '=')} limit=${limit}\n\n`)]);
+  }
 
   /** Comments before the answer are kept back: they would send the client's head, after which no other upstream may try. */
   private isPreamble(kind: FrameKind): boolean {
@@ -249,7 +308,7 @@ export class ChatStreamPump implements UpstreamReader {
   }
 
   private readonly resume = (): void => {
-    if (!this.isPaused) return;
+    if (!this.isPaused || this.guarded?.isWaiting) return;
     this.isPaused = false;
     this.call?.resume();
   };
@@ -262,7 +321,8 @@ export class ChatStreamPump implements UpstreamReader {
   private decide(reason: StreamEndReason): void {
     if (this.reason !== undefined) return;
     clearTimeout(this.drainTimer);
-    if (!this.options.client.isGone) this.reason = reason;
+    this.guarded?.drop();
+    if (!this.options.client.isGone || this.guardCut) this.reason = reason;
     else this.reason = reason === 'complete' ? 'client_left_drained' : 'client_left';
   }
 
@@ -280,20 +340,26 @@ export class ChatStreamPump implements UpstreamReader {
   }
 
   private endingFor(reason: StreamEndReason): StreamEnding {
-    const { accumulator, deliveredChunks } = this;
+    const { accumulator, deliveredChunks, guardCut } = this;
+    const { client, disconnectPolicy } = this.options;
     const isWhole = reason === 'complete' || reason === 'client_left_drained';
-    const isReadOn = reason === 'client_left' && this.options.disconnectPolicy === 'drain';
+    const isLeft = reason === 'client_left' || (guardCut !== undefined && client.isGone);
+    const isReadOn = isLeft && disconnectPolicy === 'drain';
     const billedChunks = isWhole || isReadOn ? accumulator.chunks : deliveredChunks;
+    const writtenTokens = Math.ceil(accumulator.writtenTokens * (billedChunks / Math.max(1, accumulator.chunks)));
     return {
       reason,
       accumulator,
       answer: {
         usage: accumulator.usage,
-        isUsageFinal: this.hasTerminalFrame || accumulator.isUsageFinal,
+        isUsageFinal: accumulator.isUsageFinal,
         isStreamed: true,
         chunks: billedChunks,
+        writtenTokens,
+        isGuarded: guardCut !== undefined,
         text: () => accumulator.text(billedChunks),
       },
+      guardCut,
       firstByteAtMs: this.firstByteAtMs,
       deliveredChunks,
       failure: this.failure,

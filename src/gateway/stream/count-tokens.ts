@@ -2,7 +2,7 @@ import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 
 import { NO_TOKENS, type TokenCounts } from '../../catalogue/price';
 import { type ChatRequest } from '../dialects/openai-chat/chat-request';
-import { type CollectedText } from '../dialects/openai-chat/collected-text';
+import { type CollectedText } from '../dialects/collected-text';
 import { promptText } from '../dialects/openai-chat/prompt-text';
 import { TokenAccuracy } from './token-accuracy';
 import { TokenizerThread } from './tokenizer-thread';
@@ -24,6 +24,10 @@ export interface CountableAnswer {
   /** Undefined when there was too much of it to keep. */
   text(): CollectedText | undefined;
   readonly chunks: number;
+  /** Of a stream: its output as it was counted on the way, without parsing. */
+  readonly writtenTokens?: number;
+  /** The guard let so much pass by that count: it is what is estimated. */
+  readonly isGuarded?: boolean;
 }
 
 export type CountablePrompt = Pick<ChatRequest, 'body' | 'promptTextBytes'>;
@@ -34,7 +38,8 @@ const ESTIMATED_TOKENS_PER_CHUNK = 3;
 
 /**
  * Tokens of an answer by precedence (money.md): what the provider reported; else the tokenizer on the texts; else, where
- * the text was dropped or the tokenizer fails, chunks × 3, at least 1.
+ * the text was dropped or the tokenizer fails, chunks × 3, at least 1. What the guard cut is estimated by the guard's own
+ * count: three times that would be more than was held.
  */
 @Injectable()
 export class TokenCounter implements OnModuleDestroy {
@@ -63,7 +68,7 @@ export class TokenCounter implements OnModuleDestroy {
     const text = answer.text();
     const { texts, frameTokens } = promptText(prompt.body);
     const counts = text && (await this.tokenizer.count([text.output, text.reasoning, usage ? [] : texts]));
-    if (!text || !counts) return usage ? { tokens: usage, method: 'usage' } : estimate(answer, prompt, imageTokens);
+    if (!text || !counts) return usage ? atLeastWritten(usage, answer) : estimate(answer, prompt, imageTokens);
     const [output = 0, reasoning = 0, input = 0] = counts;
     if (!usage) {
       const inputUncached = input + frameTokens;
@@ -79,14 +84,25 @@ export class TokenCounter implements OnModuleDestroy {
   }
 }
 
+/** What was reported on the way may be provisional: output = max(reported, counted). */
+function atLeastWritten(usage: TokenCounts, { writtenTokens = 0 }: CountableAnswer): CountedTokens {
+  const missing = writtenTokens - usage.output - usage.reasoning;
+  if (missing <= 0) return { tokens: usage, method: 'usage' };
+  return { tokens: { ...usage, output: usage.output + missing }, method: 'estimated' };
+}
+
 function estimate(answer: CountableAnswer, prompt: CountablePrompt, imageTokens: number): CountedTokens {
   return {
     tokens: {
       ...NO_TOKENS,
       inputUncached: Math.ceil(prompt.promptTextBytes / ESTIMATED_BYTES_PER_TOKEN),
-      output: Math.max(1, answer.chunks * ESTIMATED_TOKENS_PER_CHUNK),
+      output: Math.max(1, estimatedOutput(answer)),
       image: imageTokens,
     },
     method: 'estimated',
   };
+}
+
+function estimatedOutput({ chunks, writtenTokens, isGuarded }: CountableAnswer): number {
+  return isGuarded && writtenTokens !== undefined ? writtenTokens : chunks * ESTIMATED_TOKENS_PER_CHUNK;
 }

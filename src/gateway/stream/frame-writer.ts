@@ -1,5 +1,5 @@
 import { ModelEditor, replaceMember } from './frame-editor';
-import { type FrameKind } from './token-accumulator';
+import { type FrameKind } from '../dialects/stream-reading';
 
 export interface FrameBatch {
   readonly bytes: Buffer;

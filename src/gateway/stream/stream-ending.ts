@@ -1,5 +1,6 @@
 import { type UpstreamFailure } from '../../upstreams/upstream.port';
 import { type CountableAnswer } from './count-tokens';
+import { type GuardCut } from './stream-guard';
 import { type TokenAccumulator } from './token-accumulator';
 
 export type StreamEndReason =
@@ -15,13 +16,17 @@ export type StreamEndReason =
   | 'client_left_drained'
   /** The gate refused: not a byte was sent. */
   | 'refused'
-  | 'cut_by_shutdown';
+  | 'cut_by_shutdown'
+  /** It would have cost more than was held for it, or more than the overdraft allows on top of that. */
+  | GuardCut['reason'];
 
 export interface StreamEnding {
   readonly reason: StreamEndReason;
   readonly accumulator: TokenAccumulator;
   /** What is to be billed: for an answer that was cut, what was delivered of it; after a hang-up what was read. */
   readonly answer: CountableAnswer;
+  /** Where the guard ended it. */
+  readonly guardCut: GuardCut | undefined;
   /** First byte of the provider's body, by the monotonic clock. */
   readonly firstByteAtMs: number | undefined;
   /** Frames of the answer that were handed to the client's connection. */

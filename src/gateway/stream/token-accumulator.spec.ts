@@ -1,9 +1,12 @@
 import { NO_TOKENS } from '../../catalogue/price';
+import { ChatStreamReading } from '../dialects/openai-chat/chat-stream';
+import { type FrameKind } from '../dialects/stream-reading';
+import { MAX_KEPT_BYTES } from './kept-frames';
 import { SseSplitter } from './sse-splitter';
-import { type FrameKind, MAX_KEPT_BYTES, TokenAccumulator } from './token-accumulator';
+import { TokenAccumulator } from './token-accumulator';
 
 function observe(frames: readonly string[], choices = 1): { accumulator: TokenAccumulator; kinds: FrameKind[] } {
-  const accumulator = new TokenAccumulator(choices);
+  const accumulator = new TokenAccumulator(new ChatStreamReading(choices));
   const kinds: FrameKind[] = [];
   const splitter = new SseSplitter((block, start, end) => kinds.push(accumulator.observe(block, start, end)));
   // All in one block: the frames of a block share the searches.

@@ -1,7 +1,7 @@
 import { Injectable } from '@nestjs/common';
 import { type TokenCounts } from '../../catalogue/price';
 import { Metrics } from '../../platform/metrics/metrics';
-import { type CollectedText } from '../dialects/openai-chat/collected-text';
+import { type CollectedText } from '../dialects/collected-text';
 import { TokenizerThread } from './tokenizer-thread';
 
 export interface SampledAnswer {

@@ -1,7 +1,8 @@
 import { pendingRow } from '../../billing/writer/charge-rows';
-import { estimateCost, estimateTokens, type TokenEstimate } from '../../catalogue/price';
+import { type EstimateInput, estimateCost, estimateTokens, type TokenEstimate } from '../../catalogue/price';
 import { newId } from '../../kernel/ids';
 import type { HoldRequest } from '../../quota/quota-store.port';
+import type { ChatRequest } from '../dialects/openai-chat/chat-request';
 import type { WorkflowContext } from './workflow.context';
 
 export interface EstimatedHold {
@@ -19,16 +20,7 @@ export function holdRequestOf(context: WorkflowContext): EstimatedHold {
   const { principal, traceId, channel } = context.request;
   const [first] = candidates;
   if (!first) throw new Error('a routed call has no candidate');
-  const input = {
-    textBytes: chat.promptTextBytes,
-    images: chat.images,
-    audioParts: chat.audioParts,
-    audioDataBytes: chat.audioDataBytes,
-    maxOutputTokens: chat.maxOutputTokens,
-    choices: chat.choices,
-    asksForAudio: chat.asksForAudio,
-    asksForImages: chat.asksForImages,
-  };
+  const input = estimateInputOf(chat);
   const tokens = estimateTokens(input, profile);
   const request: HoldRequest = {
     holdId: newId(),
@@ -49,4 +41,18 @@ export function holdRequestOf(context: WorkflowContext): EstimatedHold {
     }),
   };
   return { request, tokens };
+}
+
+/** What of a request the estimate is made of. */
+export function estimateInputOf(chat: ChatRequest): EstimateInput {
+  return {
+    textBytes: chat.promptTextBytes,
+    images: chat.images,
+    audioParts: chat.audioParts,
+    audioDataBytes: chat.audioDataBytes,
+    maxOutputTokens: chat.maxOutputTokens,
+    choices: chat.choices,
+    asksForAudio: chat.asksForAudio,
+    asksForImages: chat.asksForImages,
+  };
 }

@@ -94,6 +94,14 @@ export class Settings {
   @IsIn(['delivered', 'void'])
   brokenStreamPolicy: 'delivered' | 'void' = 'delivered';
 
+  /** What becomes of a stream that outgrows its hold where more is refused. */
+  @IsIn(['cut', 'finish', 'overdraft'])
+  streamGuard: 'cut' | 'finish' | 'overdraft' = 'cut';
+
+  /** Decimal USD that a stream may cost beyond its hold under STREAM_GUARD=overdraft. */
+  @Matches(/^\d{1,6}(\.\d{1,9})?$/, { message: '$property must be decimal USD with at most 9 decimals, such as 0.25' })
+  streamGuardOverdraftUsd = '1';
+
   @Type(() => Number)
   @IsInt()
   @Min(1)

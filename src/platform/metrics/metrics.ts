@@ -75,6 +75,20 @@ export class Metrics {
     ),
     ACCURACY_PERCENT,
   );
+  readonly streamExtensions = new CounterFamily(
+    this.named(
+      'tollgate_stream_extensions_total',
+      'Larger holds that streams asked for: granted, refused by a limit, or unavailable.',
+    ),
+    'outcome',
+  );
+  readonly streamGuard = new CounterFamily(
+    this.named(
+      'tollgate_stream_guard_total',
+      'What became of streams whose larger hold was refused: cut, overdraft (goes on), overdraft_cut, finish, shadow.',
+    ),
+    'outcome',
+  );
   readonly answersBeforeSettle = counter(
     this.named('tollgate_answers_before_settle_total', 'Answers completed before their settle was committed.'),
   );

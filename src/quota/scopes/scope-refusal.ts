@@ -1,5 +1,5 @@
 import { refuse, type Refusal } from '../../kernel/errors';
-import { type NanoUsd, nanoUsd, toDecimalUsd } from '../../kernel/money';
+import { type NanoUsd, nanoUsd, nanoUsdFromDecimal, toDecimalUsd } from '../../kernel/money';
 import type { CallerLimits } from './caller-limits';
 import { type ScopeSpec, SCOPE_CODES } from './scope';
 
@@ -33,6 +33,13 @@ export function scopeRefusal(spec: ScopeSpec, { limit, used, resetsMs }: StoreRe
     ...(resetsMs === '' ? {} : { windowResetsAt: new Date(Number(resetsMs)) }),
     ...(scope === 'tenant_concurrency' ? { retryAfterMs: CONCURRENCY_RETRY_MS } : {}),
   });
+}
+
+/** How much the balance or the limit of money that refused would have taken; undefined where something else refused. */
+export function roomOf({ code, values, quota }: Refusal): NanoUsd | undefined {
+  if (quota !== undefined) return quota.measure === 'usd' ? nanoUsd(quota.limit - quota.used) : undefined;
+  const available = code === 'QUOTA_BALANCE_EXCEEDED' ? values?.available : undefined;
+  return typeof available === 'string' ? nanoUsdFromDecimal(available) : undefined;
 }
 
 /** A key in a subscription group pays by a subscription that counts now, or not at all. */

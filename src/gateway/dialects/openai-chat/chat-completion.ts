@@ -1,6 +1,7 @@
 import { type TokenCounts } from '../../../catalogue/price';
-import { type CollectedText, NO_TEXT, TextCollector } from './collected-text';
-import { isAbsent, isObject, type JsonObject } from './json-value';
+import { type CollectedText, NO_TEXT } from '../collected-text';
+import { isAbsent, isObject, type JsonObject } from '../json-value';
+import { ChatText } from './chat-text';
 import { memberOf, rebuildMembers, scanTopLevel, spliceMembers } from './top-level-scan';
 import { usageFromOpenAi } from './usage';
 
@@ -38,9 +39,9 @@ export function readChatCompletion(body: Buffer): ChatCompletion | undefined {
     ...(typeof finishReason === 'string' ? { finishReason } : {}),
     chunks: choices.length,
     text: () => {
-      const collector = new TextCollector();
-      collector.addChoices(choices, 'message');
-      return collector.collected();
+      const text = new ChatText();
+      text.addChoices(choices, 'message');
+      return text.collected();
     },
   };
 }

@@ -3,7 +3,7 @@ import { isUtf8 } from 'node:buffer';
 import { type Refusal } from '../../../kernel/errors';
 import { messagesFromInput } from './input-body';
 import { invalid, isRefusal } from './invalid-request';
-import { isAbsent, isArray, isObject, type JsonObject } from './json-value';
+import { isAbsent, isArray, isObject, type JsonObject } from '../json-value';
 import { checkMessages, type MessageMeasure } from './message-shape';
 import { hasPrototypeKey } from './prototype-key';
 import { checkRequestedMedia, requestedMedia, type RequestedMedia } from './requested-media';

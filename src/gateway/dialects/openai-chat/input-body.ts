@@ -1,6 +1,6 @@
 import { type Refusal } from '../../../kernel/errors';
 import { invalid, isRefusal } from './invalid-request';
-import { isAbsent, isArray, isObject, type JsonObject } from './json-value';
+import { isAbsent, isArray, isObject, type JsonObject } from '../json-value';
 
 /** How to turn a body with `input` into one with `messages` (see rebuildMembers). */
 export interface BodyChanges {

@@ -1,4 +1,4 @@
-import { isObject, type JsonObject } from './json-value';
+import { isObject, type JsonObject } from '../json-value';
 import { type TopLevel } from './top-level-scan';
 
 const NAME = Buffer.from('__proto__');

@@ -1,7 +1,6 @@
 import { NO_TOKENS, type TokenCounts } from '../../../catalogue/price';
-
-/** More than any call can use: a larger count is garbage, not a bill. */
-const MAX_CREDIBLE_TOKENS = 1_000_000_000;
+import { credibleCount } from '../credible-count';
+import { isObject, type JsonObject } from '../json-value';
 
 /**
  * A provider's `usage` object as buckets that never overlap (money.md, Units). Undefined means "missing": absent, null,
@@ -14,23 +13,23 @@ const MAX_CREDIBLE_TOKENS = 1_000_000_000;
  *   reasoning comes on top.
  */
 export function usageFromOpenAi(usage: unknown): TokenCounts | undefined {
-  if (!isRecord(usage)) return undefined;
-  const prompt = tokenCount(usage.prompt_tokens);
-  const completion = tokenCount(usage.completion_tokens);
+  if (!isObject(usage)) return undefined;
+  const prompt = credibleCount(usage.prompt_tokens);
+  const completion = credibleCount(usage.completion_tokens);
   if (prompt === undefined || completion === undefined) return undefined;
 
   const input = detailsOf(usage.prompt_tokens_details);
-  const cached = tokenCount(input.cached_tokens) ?? tokenCount(usage.prompt_cache_hit_tokens) ?? 0;
+  const cached = credibleCount(input.cached_tokens) ?? credibleCount(usage.prompt_cache_hit_tokens) ?? 0;
   const inputCached = Math.min(cached, prompt);
-  const inputAudio = Math.min(tokenCount(input.audio_tokens) ?? 0, prompt - inputCached);
-  const cacheWrite = Math.min(tokenCount(input.cache_write_tokens) ?? 0, prompt - inputCached - inputAudio);
+  const inputAudio = Math.min(credibleCount(input.audio_tokens) ?? 0, prompt - inputCached);
+  const cacheWrite = Math.min(credibleCount(input.cache_write_tokens) ?? 0, prompt - inputCached - inputAudio);
 
   const output = detailsOf(usage.completion_tokens_details);
-  const reported = tokenCount(output.reasoning_tokens) ?? 0;
+  const reported = credibleCount(output.reasoning_tokens) ?? 0;
   const isAdditive = reported > 0 && usage.total_tokens === prompt + completion + reported;
   const reasoning = isAdditive ? reported : Math.min(reported, completion);
   const spoken = isAdditive ? completion : completion - reasoning;
-  const outputAudio = Math.min(tokenCount(output.audio_tokens) ?? 0, spoken);
+  const outputAudio = Math.min(credibleCount(output.audio_tokens) ?? 0, spoken);
 
   return {
     ...NO_TOKENS,
@@ -43,16 +42,19 @@ export function usageFromOpenAi(usage: unknown): TokenCounts | undefined {
   };
 }
 
-function tokenCount(value: unknown): number | undefined {
-  return typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= MAX_CREDIBLE_TOKENS
-    ? value
-    : undefined;
+/** The other way round, for an answer that the provider did not end. Audio is counted where the answer was spoken. */
+export function openAiUsageOf(tokens: TokenCounts): JsonObject {
+  const prompt = tokens.inputUncached + tokens.inputCached + tokens.cacheWrite + tokens.image;
+  const completion = tokens.output + tokens.reasoning + tokens.audio;
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: completion,
+    total_tokens: prompt + completion,
+    prompt_tokens_details: { cached_tokens: tokens.inputCached },
+    completion_tokens_details: { reasoning_tokens: tokens.reasoning, audio_tokens: tokens.audio },
+  };
 }
 
-function detailsOf(value: unknown): Readonly<Record<string, unknown>> {
-  return isRecord(value) ? value : {};
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+function detailsOf(value: unknown): JsonObject {
+  return isObject(value) ? value : {};
 }

@@ -1,4 +1,5 @@
 import { Injectable } from '@nestjs/common';
+import { withinBudget } from '../../../catalogue/hold-coverage';
 import { refuse, type Refusal } from '../../../kernel/errors';
 import { Settings } from '../../../platform/config/settings';
 import { spliceModel } from '../../dialects/openai-chat/chat-completion';
@@ -41,10 +42,12 @@ export class ResponseTransformStep implements WorkflowStep {
       };
       return undefined;
     }
-    const { reason } = answer.ending;
+    const { reason, guardCut } = answer.ending;
     const isBroken = reason === 'upstream_broke' || reason === 'upstream_error_event';
     context.responseTransform = {
-      ...counted,
+      method: counted.method,
+      // A little more than the hold may have passed before the exact count was known: that is not charged.
+      tokens: guardCut ? withinBudget(counted.tokens, context.routing.price, guardCut.budget) : counted.tokens,
       endReason: reason,
       isFree: isBroken && this.settings.brokenStreamPolicy === 'void',
       body: undefined,
@@ -60,6 +63,8 @@ function refusalOfEnding(reason: StreamEndReason): Refusal | undefined {
     case 'complete':
     case 'client_left':
     case 'client_left_drained':
+    case 'guard_cut':
+    case 'guard_overdraft_cut':
       return undefined;
     case 'cut_by_shutdown':
       return refuse('SHUTTING_DOWN');

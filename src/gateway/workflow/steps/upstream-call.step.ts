@@ -10,6 +10,7 @@ import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import { type ProviderKind, type Upstream, UPSTREAMS } from '../../../upstreams/upstream.port';
 import { ChatStreamPump } from '../../stream/chat-stream-pump';
 import { usageReportedIn } from '../../dialects/openai-chat/reported-usage';
+import { StreamGuards } from '../stream-guards';
 import { tokensSoFar } from '../../stream/tokens-so-far';
 import type { StreamClientListener } from '../../stream/stream-client';
 import { type AttemptResult, ResponseReader } from '../../stream/response-reader';
@@ -40,6 +41,7 @@ export class UpstreamCallStep implements WorkflowStep {
     private readonly drain: Drain,
     private readonly settings: Settings,
     private readonly metrics: Metrics,
+    private readonly guards: StreamGuards,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -154,6 +156,7 @@ export class UpstreamCallStep implements WorkflowStep {
       clock: this.clock,
       firstByteGate,
       renderError: renderErrorEvent,
+      guard: this.guards.of(context),
     });
     if (context.has('quotaCheck')) this.checkpoint(context, candidate, pump);
     return pump;

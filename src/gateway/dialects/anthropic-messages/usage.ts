@@ -1,0 +1,37 @@
+import { NO_TOKENS, type TokenCounts } from '../../../catalogue/price';
+import { credibleCount } from '../credible-count';
+import { isObject } from '../json-value';
+
+/**
+ * The `usage` of an Anthropic message, or of its `message_delta`, as buckets that never overlap (money.md, Units).
+ * Undefined means "missing": without a credible count of input or of output, here or before; an explicit 0 is a count.
+ *
+ * - `input_tokens` is without cached tokens: `cache_read_input_tokens` and `cache_creation_input_tokens` come on top.
+ * - `output_tokens` includes what was thought, which nothing tells apart.
+ * - What server tools used has no price in tokens; what they brought is among the input tokens already.
+ *
+ * @param before what was told earlier in the same stream: each count that is not told again stays
+ */
+export function usageFromAnthropic(usage: unknown, before?: TokenCounts): TokenCounts | undefined {
+  if (!isObject(usage)) return before;
+  const inputUncached = credibleCount(usage.input_tokens) ?? before?.inputUncached;
+  const output = credibleCount(usage.output_tokens) ?? before?.output;
+  if (inputUncached === undefined || output === undefined) return before;
+  return {
+    ...NO_TOKENS,
+    inputUncached,
+    inputCached: credibleCount(usage.cache_read_input_tokens) ?? before?.inputCached ?? 0,
+    cacheWrite: cacheWriteOf(usage.cache_creation_input_tokens, usage.cache_creation) ?? before?.cacheWrite ?? 0,
+    output,
+  };
+}
+
+/** The total; where only its parts by lifetime are told, their sum. */
+function cacheWriteOf(total: unknown, parts: unknown): number | undefined {
+  const told = credibleCount(total);
+  if (told !== undefined || !isObject(parts)) return told;
+  const counts = [parts.ephemeral_5m_input_tokens, parts.ephemeral_1h_input_tokens].map(credibleCount);
+  return counts.every((count) => count === undefined)
+    ? undefined
+    : counts.reduce<number>((sum, n) => sum + (n ?? 0), 0);
+}

@@ -1,0 +1,18 @@
+import type { TokenCounts } from '../../../catalogue/price';
+import { isObject } from '../json-value';
+import { usageFromOpenAi } from '../openai-chat/usage';
+
+/**
+ * The `usage` of a response as buckets that never overlap. The counts are those of a chat completion under other names:
+ * `input_tokens` includes cached tokens, `output_tokens` includes reasoning unless the total says that it comes on top.
+ */
+export function usageFromResponses(usage: unknown): TokenCounts | undefined {
+  if (!isObject(usage)) return undefined;
+  return usageFromOpenAi({
+    prompt_tokens: usage.input_tokens,
+    completion_tokens: usage.output_tokens,
+    total_tokens: usage.total_tokens,
+    prompt_tokens_details: usage.input_tokens_details,
+    completion_tokens_details: usage.output_tokens_details,
+  });
+}
