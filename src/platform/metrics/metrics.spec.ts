@@ -28,6 +28,8 @@ const NAMES = [
   'tollgate_hold_oldest_seconds',
   'tollgate_writer_queue_depth',
   'tollgate_request_log_dropped_total',
+  'tollgate_stream_extensions_total',
+  'tollgate_stream_guard_total',
   'tollgate_answers_before_settle_total',
   'tollgate_quota_mode',
   'tollgate_circuit_level',
