@@ -118,7 +118,6 @@ export class RedisQuotaStore implements QuotaStore {
   private async ask(request: HoldRequest, isDry: boolean): Promise<ReserveOutcome> {
     const { limits } = request;
     const plan = planOf(this.plans.of(request), request);
-    if (request.isReadmission) await this.refresh();
     let nowMs = this.clock.nowMs();
     const invalid = subscriptionRefusal(limits, nowMs);
     if (invalid) return { admitted: false, refusal: invalid };
