@@ -110,12 +110,13 @@ local function from_first_use(i, start, finish, used)
 end
 
 -- A rolling counter as it is in this second: the seconds that have left since it was last written are subtracted. One that
--- cannot be read begins anew: nothing else depends on it.
+-- cannot be read begins anew: nothing else depends on it. So does one that the clock was set back from by its whole length,
+-- or its newest second would take in what comes until then, and nothing leave.
 local function rolling(counter)
   local key = string.gsub(KEYS[1], 'quota$', 'rate:') .. counter
   local found = redis.pcall('HMGET', key, 'at', 'sum')
   local at, sum, left = tonumber(found[1]), tonumber(found[2]), {}
-  if not at or not sum or second - at >= SECONDS then
+  if not at or not sum or math.abs(second - at) >= SECONDS then
     return { key = key, at = second, sum = 0, starts = true }
   end
   for s = at + 1, second do

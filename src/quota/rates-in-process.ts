@@ -108,25 +108,30 @@ export class RatesInProcess {
     return Math.floor(this.clock.nowMs() / 1000);
   }
 
-  /** As it is in this second: what has left the sixty is gone. A clock that was set back goes on in the newest second. */
+  /**
+   * As it is in this second: what has left the sixty is gone. Where the clock was set back it goes on in the newest second,
+   * by as much as the sixty it begins anew: nothing would leave it until then.
+   */
   private rateOf(key: string, second: number): Rate {
     let rate = this.rates.get(key);
     if (!rate) {
       rate = { counts: new Float64Array(SECONDS), newest: second };
       this.rates.set(key, rate);
     }
-    if (second - rate.newest >= SECONDS) rate.counts.fill(0);
-    else for (let s = rate.newest + 1; s <= second; s += 1) rate.counts[s % SECONDS] = 0;
+    if (Math.abs(second - rate.newest) >= SECONDS) {
+      rate.counts.fill(0);
+      rate.newest = second;
+    }
+    for (let s = rate.newest + 1; s <= second; s += 1) rate.counts[s % SECONDS] = 0;
     rate.newest = Math.max(rate.newest, second);
     return rate;
   }
 
   private add({ key, second }: Taken, count: number): void {
     const rate = this.rateOf(key, this.second());
-    const at = Math.max(second, rate.newest - SECONDS + 1);
-    // A second that has left the sixty has nothing to be corrected.
-    if (at !== second) return;
-    rate.counts[at % SECONDS] = (rate.counts[at % SECONDS] ?? 0) + count;
+    // A second that has left the sixty, or that the clock was set back from, has nothing to be corrected.
+    if (second > rate.newest || rate.newest - second >= SECONDS) return;
+    rate.counts[second % SECONDS] = (rate.counts[second % SECONDS] ?? 0) + count;
   }
 }
 

@@ -3,6 +3,7 @@ import type { QuotaMode } from '../../src/quota/authority-row';
 import { createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
 import { admitted, keyLimits, NOON_MS, PLENTY, QuotaStage, subscription, userLimits } from './postgres-quota-stage';
 
+const MINUTE_MS = 60_000;
 const HOUR_MS = 3_600_000;
 const DAY_MS = 24 * HOUR_MS;
 /** Nine hours before UTC, all year: its 16th of June 2027 ends at 15:00 UTC. */
@@ -81,6 +82,20 @@ describe.each<QuotaMode>(['redis', 'postgres'])('a window while %s decides', (mo
     await paid.settle(outputOf(10));
     const { rows } = await money.pool.query(`select used from quota_counter where tenant_id = $1`, [limits.tenantId]);
     expect(rows).toEqual([{ used: '10' }]);
+  });
+
+  it('of a minute is over within a minute, also where the clock was set back by more', async () => {
+    const limits = await createTenant(money, PLENTY, { rpm: 2 });
+    const charges = [await openCharge(money, limits, 10n), await openCharge(money, limits, 10n)];
+    expect(await reserve(money, limits, 10n)).toMatchObject({ refusal: { code: 'TENANT_RPM_EXCEEDED' } });
+    stage.clock.offsetMs -= 10 * MINUTE_MS;
+    stage.clock.offsetMs += MINUTE_MS;
+    expect((await admitted(reserve(money, limits, 10n))).counted).toMatchObject([{ counter: 'rpm', used: 1n }]);
+    // What is given back of the time that was set back is no room for more.
+    for (const charge of charges) await charge.void(FAILED);
+    await stage.told();
+    expect((await admitted(reserve(money, limits, 10n))).counted).toMatchObject([{ counter: 'rpm', used: 2n }]);
+    expect(await reserve(money, limits, 10n)).toMatchObject({ refusal: { code: 'TENANT_RPM_EXCEEDED' } });
   });
 
   it('of the tenant ends at midnight where the tenant is', async () => {

@@ -56,7 +56,7 @@ export class ProjectionSide {
   /** What a rolling counter has in the 60 seconds up to `second`, or to the newest one, where the clock went back. */
   rate(counter: string, second: number): Rate {
     const known = this.rates.get(counter);
-    if (!known || second - known.at >= SECONDS) return { at: second, counts: new Map() };
+    if (!known || Math.abs(second - known.at) >= SECONDS) return { at: second, counts: new Map() };
     const at = Math.max(known.at, second);
     return { at, counts: new Map([...known.counts].filter(([counted]) => at - counted < SECONDS)) };
   }
