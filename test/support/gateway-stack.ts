@@ -12,6 +12,7 @@ export interface GatewayStack {
   /** The first of them. */
   readonly gateway: TestGateway;
   readonly simulator: Simulator;
+  readonly databaseUrl: string;
   readonly book: ChargeBook;
   close(): Promise<void>;
 }
@@ -38,7 +39,7 @@ export async function startGatewayStack(
       await Promise.all([...gateways.map((running) => running.stop()), book.close()]);
       await closeServers();
     };
-    return { gateways, gateway, simulator, book, close };
+    return { gateways, gateway, simulator, databaseUrl: database.url, book, close };
   } catch (error) {
     await closeServers();
     throw error;

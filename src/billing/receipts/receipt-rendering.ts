@@ -76,9 +76,11 @@ export function renderAdminReceipt(source: ReceiptSource): Readonly<AdminReceipt
   };
 }
 
-function statusOf({ charge, log }: ReceiptSource): ReceiptDto['status'] {
+function statusOf({ charge, log, attempts }: ReceiptSource): ReceiptDto['status'] {
   if (charge) return STATUS[charge.status];
-  return log?.error_code ? 'refused' : 'uncharged';
+  if (!log?.error_code) return 'uncharged';
+  // Whoever got as far as an upstream was admitted: nobody waits for the row of a call that failed.
+  return attempts.length > 0 ? 'voided' : 'refused';
 }
 
 /** Undefined while it is not known. */
