@@ -71,6 +71,20 @@ describe('a charge whose caller cannot wait longer', () => {
     return found.rows;
   }
 
+  /** What the upstream's answer cost: in the row that charges it, else the house's. */
+  async function costs(): Promise<object> {
+    const found = await money.pool.query<{ in_rows: string; of_house: string[] | null }>(
+      `select sum(b.upstream_cost_nano_usd) as in_rows,
+              array_agg(t.reason_code || ' ' || t.amount_nano_usd) filter (where t.kind is not null) as of_house
+         from billing_transaction b
+         left join ledger_transfer t on t.transaction_id = b.id and t.kind = 'upstream_cost'
+        where b.tenant_id = $1`,
+      [limits.tenantId],
+    );
+    const [row] = found.rows;
+    return { inRows: row?.in_rows, ofHouse: row?.of_house ?? [] };
+  }
+
   async function expectBalance(posted: bigint): Promise<void> {
     const { rows: accounts } = await money.pool.query<{ posted_nano_usd: string }>(
       `select posted_nano_usd from ledger_account where tenant_id = $1 and name = 'wallet'`,
@@ -94,6 +108,7 @@ describe('a charge whose caller cannot wait longer', () => {
     expect(await rows()).toEqual([
       { type: 'charge', status: 'VOIDED', amount: '0', refunded: '0', reason_code: 'BILLING_SERVICE_ERROR' },
     ]);
+    expect(await costs()).toEqual({ inRows: '0', ofHouse: ['UNCHARGED_ANSWER 3'] });
     await expectBalance(INITIAL);
   });
 
@@ -109,6 +124,7 @@ describe('a charge whose caller cannot wait longer', () => {
       { type: 'charge', status: 'COMMITTED', amount: '120', refunded: '120', reason_code: null },
       { type: 'refund', status: 'COMMITTED', amount: '120', refunded: '0', reason_code: 'UNANSWERED' },
     ]);
+    expect(await costs()).toEqual({ inRows: '3', ofHouse: [] });
     await expectBalance(INITIAL);
   });
 
