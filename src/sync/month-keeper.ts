@@ -36,18 +36,26 @@ export class MonthKeeper implements OnApplicationBootstrap {
   /** Never rejects. */
   @Cron(DAILY, { name: 'month-keeper', timeZone: 'UTC' })
   async keep(): Promise<void> {
-    try {
-      await asLeader(this.pool, 'tollgate month keeper', async () => {
-        const made = await createMonthsAhead(this.pool);
-        if (made.length > 0) this.logger.log(`made partitions: ${made.join(', ')}`);
-      });
-      this.metrics.partitionMonthsAhead.set(monthsAhead(await readMonthPartitions(this.pool)));
-      this.metrics.partitionStrays.set(await countStrays(this.pool));
-      if (this.isFailing) this.logger.log('partitions of the months to come are there again');
-      this.isFailing = false;
-    } catch (error) {
-      if (!this.isFailing) this.logger.error(`partitions of the months to come could not be made: ${messageOf(error)}`);
-      this.isFailing = true;
+    const failure = await this.make().catch((error: unknown) => messageOf(error));
+    // What is there is told also where nothing could be made.
+    const blindness = await this.tell().catch((error: unknown) => messageOf(error));
+    const problem = failure ?? blindness;
+    if (problem === undefined && this.isFailing) this.logger.log('partitions of the months to come are there again');
+    if (problem !== undefined && !this.isFailing) {
+      this.logger.error(`partitions of the months to come could not be made: ${problem}`);
     }
+    this.isFailing = problem !== undefined;
+  }
+
+  private async make(): Promise<undefined> {
+    await asLeader(this.pool, 'tollgate month keeper', async () => {
+      const made = await createMonthsAhead(this.pool);
+      if (made.length > 0) this.logger.log(`made partitions: ${made.join(', ')}`);
+    });
+  }
+
+  private async tell(): Promise<undefined> {
+    this.metrics.partitionMonthsAhead.set(monthsAhead(await readMonthPartitions(this.pool)));
+    this.metrics.partitionStrays.set(await countStrays(this.pool));
   }
 }
