@@ -59,6 +59,8 @@ export interface LoggedUsage {
 const WINDOW_MS = 50;
 const MAX_BATCH = 1_000;
 const MAX_QUEUED = 10_000;
+/** Each deletion in the midst of a look costs one. */
+const MAX_LOOKS = 5;
 
 /** A key or an upstream deleted meanwhile is written as null: its absence must not cost the row. */
 const INSERT = `
@@ -156,11 +158,14 @@ export class RequestLogWriter implements BeforeApplicationShutdown {
 
   private async insert(rows: readonly RequestLogRow[]): Promise<void> {
     const query = { name: 'request_log', text: INSERT, values: [JSON.stringify(rows)] };
-    const insert = (): Promise<unknown> => retryTransaction(() => this.pool.query(query));
-    await insert().catch((error: unknown) => {
-      if (sqlStateOf(error) !== SQL_STATE.foreignKeyViolation) throw error;
-      // A key or an upstream was deleted while a row was on the way: another look does not find it any more.
-      return insert();
-    });
+    for (let look = 1; ; look++) {
+      try {
+        await retryTransaction(() => this.pool.query(query));
+        return;
+      } catch (error) {
+        // A key or an upstream was deleted while a row was on the way: another look does not find it any more.
+        if (sqlStateOf(error) !== SQL_STATE.foreignKeyViolation || look >= MAX_LOOKS) throw error;
+      }
+    }
   }
 }
