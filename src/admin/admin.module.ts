@@ -26,6 +26,8 @@ import { AdminReceiptsController } from './receipts/receipts.controller';
 import { CounterViews } from './limits/counter-views';
 import { RebuildController } from './rebuild/rebuild.controller';
 import { RebuildService } from './rebuild/rebuild.service';
+import { PriceImportService } from './prices/import/price-import.service';
+import { PriceImportsController } from './prices/import/price-imports.controller';
 import { PricesController } from './prices/prices.controller';
 import { PricesService } from './prices/prices.service';
 import { ReRatingReader } from './prices/re-rating-reader';
@@ -70,6 +72,7 @@ import { UsersService } from './users/users.service';
     UpstreamsController,
     PricesController,
     ReRatingsController,
+    PriceImportsController,
     LedgerController,
     AdminReceiptsController,
     MarginsController,
@@ -96,6 +99,7 @@ import { UsersService } from './users/users.service';
     PricesService,
     ReRatingsService,
     ReRatingReader,
+    PriceImportService,
     TransactionsService,
     LedgerReader,
     RefundsService,

@@ -43,10 +43,16 @@ export class ControlPlane {
     return this.call(method, `/admin/v1/${path}`, body, { authorization, ...headers });
   }
 
+  /** A JSON body as it is written here. */
+  adminText(method: Method, path: string, body: string): Promise<Answer> {
+    const headers = { authorization: `Bearer ${TEST_SECRETS.ADMIN_TOKEN}`, 'content-type': 'application/json' };
+    return this.call(method, `/admin/v1/${path}`, body, headers);
+  }
+
   async call(
     method: Method,
     url: string,
-    body?: object,
+    body?: object | string,
     headers: Readonly<Record<string, string>> = {},
   ): Promise<Answer> {
     const response = await this.app.inject({ method, url, headers, ...(body === undefined ? {} : { payload: body }) });

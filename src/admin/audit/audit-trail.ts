@@ -30,16 +30,21 @@ export interface AuditedWrite {
 }
 
 /** Records a write in its own transaction: both stand or neither does. */
-export async function audit(manager: EntityManager, write: AuditedWrite): Promise<void> {
+export function audit(manager: EntityManager, write: AuditedWrite): Promise<void> {
+  return auditAll(manager, [write]);
+}
+
+/** Many, in one statement and in their order. */
+export async function auditAll(manager: EntityManager, writes: readonly AuditedWrite[]): Promise<void> {
+  const rows = writes.map(({ actor, action, entity, entityId, before, after }) => {
+    return { actor, action: `${entity}.${action}`, entity, entity_id: entityId, before, after };
+  });
   await manager.query(
-    `insert into audit_log (actor, action, entity, entity_id, before, after) values ($1, $2, $3, $4, $5, $6)`,
-    [
-      write.actor,
-      `${write.entity}.${write.action}`,
-      write.entity,
-      write.entityId,
-      write.before ?? null,
-      write.after ?? null,
-    ],
+    `insert into audit_log (actor, action, entity, entity_id, before, after)
+       select actor, action, entity, entity_id, before, after
+         from rows from (jsonb_to_recordset($1::jsonb)
+           as (actor text, action text, entity text, entity_id text, before jsonb, after jsonb)) with ordinality
+        order by ordinality`,
+    [JSON.stringify(rows)],
   );
 }

@@ -10,12 +10,11 @@ import { CLOCK, type Clock } from '../../kernel/clock';
 import { audit } from '../audit/audit-trail';
 import { type Page, pageOf } from '../paging/page';
 import { invalid } from '../refusals';
+import { effectiveFromOf } from './effective-from';
 import type { BucketPricesDto, CreatePriceDto, CreatePriceTierDto, PriceDto, PriceQuery } from './price.dto';
 import { renderPrice } from './price-rendering';
 import { lockModel, newestPrice, priceColumnsOf, profileOf } from './price-rows';
 
-/** Clocks of administrators may be slow by this much. */
-const PAST_SLACK_MS = 60_000;
 const WRITTEN_BY_HAND = 'manual';
 
 /** The price book's pen: it adds versions and never changes one, since calls were charged by them. */
@@ -28,7 +27,7 @@ export class PricesService {
   ) {}
 
   async create(dto: CreatePriceDto, actor: string): Promise<Readonly<PriceDto>> {
-    const effectiveFrom = this.effectiveFrom(dto);
+    const effectiveFrom = effectiveFromOf(dto.effective_from, this.clock.nowMs());
     const created = await this.dataSource.transaction(async (manager) => {
       // One pen a model: of two versions written at once each knows what was before it.
       await lockModel(manager, dto.model);
@@ -65,16 +64,6 @@ export class PricesService {
     const profiles = await manager.findBy(ModelProfileRow, { model: In(rows.map(({ model }) => model)) });
     const byModel = new Map(profiles.map((profile) => [profile.model, profile]));
     return pageOf(rows, query.limit, (row) => renderPrice(row, byModel.get(row.model) ?? defaultProfile(row.model)));
-  }
-
-  private effectiveFrom(dto: CreatePriceDto): Date {
-    const nowMs = this.clock.nowMs();
-    if (dto.effective_from === undefined) return new Date(nowMs);
-    const effectiveFrom = new Date(dto.effective_from);
-    // A date such as February 30 has the form of one.
-    if (Number.isNaN(effectiveFrom.getTime())) throw invalid('effective_from', 'is not a date');
-    if (effectiveFrom.getTime() < nowMs - PAST_SLACK_MS) throw invalid('effective_from', 'must not lie in the past');
-    return effectiveFrom;
   }
 }
 

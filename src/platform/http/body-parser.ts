@@ -4,8 +4,9 @@ import { jsonDepthExceeds } from './json-depth';
 
 /** Of a request body on the data plane. */
 export const BODY_LIMIT_BYTES = 32 * 1024 * 1024;
-/** Of a request body anywhere else: nothing there is large. */
+/** Of a request body anywhere else: nothing there is large, except for a list of every model's price. */
 const CONTROL_PLANE_BODY_LIMIT_BYTES = 1024 * 1024;
+const PRICE_LIST_BODY_LIMIT_BYTES = 8 * 1024 * 1024;
 const CONTROL_PLANE_JSON_DEPTH = 32;
 
 type Parse = (request: FastifyRequest, body: Buffer, done: (error: Error | null, body?: unknown) => void) => void;
@@ -13,13 +14,14 @@ type Parse = (request: FastifyRequest, body: Buffer, done: (error: Error | null,
 /**
  * One parser for every content type, one limit for each plane: it counts while the body comes. Must be called before
  * routes are added. Under /v1 the body is left as the Buffer that arrived: what is priced there is what
- * is sent on, and the handler parses once. Elsewhere it becomes a JSON value. Judged by the matched route, not by the
- * URL, which may be spelled with escapes.
+ * is sent on, and the handler parses once. Elsewhere it becomes a JSON value, with every number as its text where the
+ * route asks for that (NUMBERS_AS_TEXT). Judged by the matched route, not by the URL, which may be spelled with escapes.
  */
 export function parseBodies(fastify: FastifyInstance): void {
   const controlPlaneJson = controlPlaneParser(fastify);
   fastify.addHook('onRoute', (route) => {
-    if (!isDataPlane(route.url)) route.bodyLimit = CONTROL_PLANE_BODY_LIMIT_BYTES;
+    if (isDataPlane(route.url)) return;
+    route.bodyLimit = hasNumbersAsText(route.config) ? PRICE_LIST_BODY_LIMIT_BYTES : CONTROL_PLANE_BODY_LIMIT_BYTES;
   });
   fastify.removeAllContentTypeParsers();
   fastify.addContentTypeParser<Buffer>('*', { parseAs: 'buffer' }, (request, body, done) => {
@@ -28,6 +30,13 @@ export function parseBodies(fastify: FastifyInstance): void {
     else if (isDataPlane(request.routeOptions.url)) done(null, body);
     else controlPlaneJson(request, body, done);
   });
+}
+
+/** For `@RouteConfig` of a handler that takes lists of prices: no number in its body may ever be a float. */
+export const NUMBERS_AS_TEXT = { areNumbersText: true } as const;
+
+function hasNumbersAsText(config: unknown): boolean {
+  return typeof config === 'object' && config !== null && 'areNumbersText' in config && config.areNumbersText === true;
 }
 
 function isDataPlane(route: string | undefined): boolean {
@@ -58,9 +67,17 @@ function controlPlaneParser(fastify: FastifyInstance): Parse {
       done(invalid(`the body nests deeper than ${CONTROL_PLANE_JSON_DEPTH} levels`));
       return;
     }
-    void parse(request, body.toString('utf8'), (error, value) => {
+    const text = body.toString('utf8');
+    void parse(request, text, (error, value) => {
       if (error) done(invalid('the body is not valid JSON, or names __proto__ or constructor'));
-      else done(null, value);
+      else done(null, hasNumbersAsText(request.routeOptions.config) ? withNumbersAsText(text) : value);
     });
   };
+}
+
+/** Of a text that has been parsed before. */
+function withNumbersAsText(text: string): unknown {
+  const asText = (_key: string, value: unknown, context?: { readonly source?: string }): unknown =>
+    typeof value === 'number' ? context?.source : value;
+  return JSON.parse(text, asText) as unknown;
 }
