@@ -310,3 +310,24 @@ describe('tiers of a price in the database', () => {
     expect(rows).toEqual([{ taken: isTaken }]);
   });
 });
+
+describe('I5, that nothing of a charge is booked twice', () => {
+  it('is violated where the house pays an attempt again', async () => {
+    const upstream_id = newId();
+    const tenantId = await harness.createTenant(100n);
+    const house_costs = [{ upstream_id, amount_nano_usd: '7', is_served: false }];
+    const row: EndRow = { ...harness.row(tenantId), ...settledAt(5), house_costs, is_new: true };
+    await harness.writer.write(row);
+    expect(await check('I5')).toMatchObject({ verdict: 'holds' });
+    const { rows } = await harness.pool.query<{ id: string; account: string }>(
+      `insert into ledger_transfer (kind, transaction_id, debit_account_id, credit_account_id, amount_nano_usd, reason_code)
+       select kind, transaction_id, debit_account_id, credit_account_id, amount_nano_usd, reason_code
+         from ledger_transfer where transaction_id = $1 and kind = 'upstream_cost'
+       returning id, credit_account_id as account`,
+      [row.id],
+    );
+    const [planted] = rows;
+    const example = `charge ${row.id} pays account ${planted?.account ?? ''} for FAILED_ATTEMPT 2 times`;
+    await expectViolation('I5', example, () => plant('delete from ledger_transfer where id = $1', [planted?.id]));
+  });
+});

@@ -156,14 +156,21 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
   },
   {
     id: 'I5',
-    states: 'One charge for each tenant and trace id, with at most one transfer from each of its accounts.',
+    states:
+      'One charge for each tenant and trace id, with at most one transfer from each of its accounts; what its attempts ' +
+      'cost the house is booked once.',
     population: `select count(*) as n from billing_transaction`,
     violations: `
       select 'tenant ' || tenant_id || ' was charged ' || count(*) || ' times for trace ' || trace_id as what
         from billing_transaction group by tenant_id, trace_id having count(*) > 1
       union all
       select 'transaction ' || transaction_id || ' debits account ' || debit_account_id || ' ' || count(*) || ' times'
-        from ledger_transfer where kind = 'charge' group by transaction_id, debit_account_id having count(*) > 1`,
+        from ledger_transfer where kind = 'charge' group by transaction_id, debit_account_id having count(*) > 1
+      union all
+      select 'charge ' || transaction_id || ' pays account ' || credit_account_id || ' for ' || coalesce(reason_code, '?')
+             || ' ' || count(*) || ' times'
+        from ledger_transfer where kind = 'upstream_cost'
+       group by transaction_id, credit_account_id, reason_code having count(*) > 1`,
   },
   {
     id: 'I6',
