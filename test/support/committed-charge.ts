@@ -1,4 +1,4 @@
-import type { INestApplication } from '@nestjs/common';
+import type { INestApplicationContext } from '@nestjs/common';
 import { settleFields } from '../../src/billing/writer/charge-rows';
 import type { EndRow } from '../../src/billing/writer/charge-rows';
 import { ChargeWriter } from '../../src/billing/writer/charge-writer';
@@ -18,7 +18,7 @@ export interface WrittenCharge {
 
 /** A COMMITTED charge without a call, written by the gateway's own writer; answers its id. */
 export async function committedCharge(
-  app: INestApplication,
+  app: Pick<INestApplicationContext, 'get'>,
   tenantId: string,
   { tokens = {}, price = ONE_NANO_A_TOKEN, row = {} }: WrittenCharge,
 ): Promise<string> {
