@@ -42,7 +42,10 @@ export class ChargeWriterHarness {
   static async open(): Promise<ChargeWriterHarness> {
     Logger.overrideLogger(false);
     const database = await createTestDatabase();
-    const harness = new ChargeWriterHarness(database, new Pool({ connectionString: database.url, max: 4 }));
+    const pool = new Pool({ connectionString: database.url, max: 4 });
+    // A connection that is still closing hears of the database being dropped.
+    pool.on('error', () => undefined);
+    const harness = new ChargeWriterHarness(database, pool);
     await harness.register(harness.processId);
     const { rows } = await harness.pool.query<{ epoch: string }>('select epoch from quota_authority');
     harness.epoch = rows[0]?.epoch ?? '';
