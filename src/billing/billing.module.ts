@@ -1,6 +1,9 @@
 import { Module, type OnModuleInit } from '@nestjs/common';
+import { CryptoModule } from '../platform/crypto/crypto.module';
 import { DatabaseAccessModule } from '../platform/database/database-access.module';
 import { QuotaModule } from '../quota/quota.module';
+import { IdempotencyKeys } from './idempotency/idempotency-keys';
+import { IdempotencyStore } from './idempotency/idempotency.store';
 import { Invariants } from './invariants/invariants.service';
 import { LedgerService } from './ledger/ledger.service';
 import { GatewayProcess } from './process/gateway-process';
@@ -16,7 +19,7 @@ import { ChargeWriter } from './writer/charge-writer';
 const CHECKPOINT_MS = 5_000;
 
 @Module({
-  imports: [DatabaseAccessModule, QuotaModule],
+  imports: [DatabaseAccessModule, QuotaModule, CryptoModule],
   providers: [
     ChargeWriter,
     ProjectionQueue,
@@ -26,11 +29,23 @@ const CHECKPOINT_MS = 5_000;
     Checkpoints,
     { provide: CHECKPOINT_EVERY_MS, useValue: CHECKPOINT_MS },
     LedgerService,
+    IdempotencyStore,
+    IdempotencyKeys,
     GatewayProcess,
     RequestLogWriter,
     Invariants,
   ],
-  exports: [ChargeWriter, ProjectionQueue, Charges, LedgerService, GatewayProcess, RequestLogWriter, Invariants],
+  exports: [
+    ChargeWriter,
+    ProjectionQueue,
+    Charges,
+    LedgerService,
+    IdempotencyStore,
+    IdempotencyKeys,
+    GatewayProcess,
+    RequestLogWriter,
+    Invariants,
+  ],
 })
 export class BillingModule implements OnModuleInit {
   constructor(private readonly process: GatewayProcess) {}

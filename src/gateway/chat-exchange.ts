@@ -1,7 +1,7 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { OutgoingHttpHeaders } from 'node:http';
 import type { Principal } from '../auth/principal';
-import type { SettledCharge } from '../billing/charge';
+import { IDEMPOTENCY_HEADER, type Replay } from '../billing/idempotency/key-claim';
 import type { Clock } from '../kernel/clock';
 import type { Refusal } from '../kernel/errors';
 import { toDecimalUsd } from '../kernel/money';
@@ -9,14 +9,9 @@ import { localeOf } from '../platform/i18n/render-message';
 import { type RenderedError, renderOpenAiError } from './openai-error';
 import { openAiRateLimitHeaders, rateLimitsOf } from './rate-limit-headers';
 import { NodeStreamClient } from './stream/stream-client';
+import { STREAM_HEAD } from './stream/stream-head';
+import { costComment, costHeaders } from './told-cost';
 import { WorkflowContext } from './workflow/workflow.context';
-
-const STREAM_HEAD = {
-  'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-cache',
-  // Proxies that buffer (nginx) would hold the first token back.
-  'x-accel-buffering': 'no',
-} as const;
 
 /** One HTTP exchange: what the client gets, whole or streamed, and in which headers. */
 export class ChatExchange {
@@ -47,6 +42,7 @@ export class ChatExchange {
       receivedMonotonicMs: this.receivedMonotonicMs,
       principal,
       rawBody: Buffer.isBuffer(rawBody) ? rawBody : Buffer.alloc(0),
+      idempotencyKey: headerOf(this.request, IDEMPOTENCY_HEADER),
       client: this.client,
       renderErrorEvent: (refusal) => this.renderErrorEvent(refusal),
     });
@@ -73,6 +69,10 @@ export class ChatExchange {
       this.concludeRefused(context, refusal);
       return;
     }
+    if (context.replay) {
+      this.replay(context.replay);
+      return;
+    }
     const { answer } = context.upstreamCall;
     const { body, streamRefusal, tokens } = context.responseTransform;
     const { charged } = context.billing;
@@ -94,6 +94,22 @@ export class ChatExchange {
     } else this.client.destroy();
   }
 
+  /** The very bytes of the first answer. A limit that did not count the call is not told either. */
+  private replay({ answer, traceId, amount }: Replay): void {
+    const { 'content-type': contentType, ...headers } = answer.headers;
+    void this.reply
+      .status(answer.status)
+      .headers({
+        'openai-processing-ms': this.processingMs,
+        'x-tollgate-cost-usd': toDecimalUsd(amount),
+        ...headers,
+        'idempotent-replayed': 'true',
+        'x-tollgate-original-request-id': traceId,
+      })
+      .type(contentType ?? 'application/octet-stream')
+      .send(Buffer.concat([answer.body, answer.ending]));
+  }
+
   private openStream(): OutgoingHttpHeaders {
     // What the edge set on the reply is lost by hijacking: it is copied.
     const connection = this.reply.getHeader('connection');
@@ -107,12 +123,14 @@ export class ChatExchange {
   }
 
   private headersOf(context: WorkflowContext): Record<string, string> {
-    const headers: Record<string, string> = {
-      'openai-processing-ms': String(Math.round(this.clock.monotonicMs() - this.receivedMonotonicMs)),
-    };
+    const headers: Record<string, string> = { 'openai-processing-ms': this.processingMs };
     const upstream = context.respondingUpstream;
     if (upstream !== undefined) headers['x-tollgate-upstream'] = upstream;
     return { ...headers, ...this.limitHeadersOf(context) };
+  }
+
+  private get processingMs(): string {
+    return String(Math.round(this.clock.monotonicMs() - this.receivedMonotonicMs));
   }
 
   /** As they were when the call was admitted; of one that was not, its refusal tells. */
@@ -127,19 +145,13 @@ export class ChatExchange {
   }
 }
 
+function headerOf(request: FastifyRequest, name: string): string | undefined {
+  const header = request.headers[name.toLowerCase()];
+  return Array.isArray(header) ? header.join(', ') : header;
+}
+
 /** The client's own name for the request: kept for the log, used for nothing else. */
 function clientRequestId(request: FastifyRequest): string | undefined {
   const header = request.headers['x-request-id'];
   return typeof header === 'string' && header.length <= 200 ? header : undefined;
-}
-
-function costHeaders(charged: SettledCharge): Record<string, string> {
-  return {
-    'x-tollgate-cost-usd': toDecimalUsd(charged.amount),
-    'x-tollgate-balance-usd': toDecimalUsd(charged.posted),
-  };
-}
-
-function costComment(charged: SettledCharge): string {
-  return `tollgate cost_usd=${toDecimalUsd(charged.amount)} balance_usd=${toDecimalUsd(charged.posted)}`;
 }

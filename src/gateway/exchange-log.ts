@@ -24,7 +24,7 @@ export class ExchangeLog {
     const isStream = context.has('validation') && context.validation.chat.stream;
     const ended = context.has('responseTransform') ? context.responseTransform : undefined;
     // A stream whose head went out was answered with 200, however it ended.
-    const status = refusal && !client.isOpened ? refusalStatus(refusal) : 200;
+    const status = refusal && !client.isOpened ? refusalStatus(refusal) : (context.replay?.answer.status ?? 200);
     this.metrics.requests.of(request.route, status).inc();
     if (isStream && (refusal || ended?.isFree)) this.metrics.billingStreamFailed.inc();
     this.rows.record({
@@ -38,7 +38,7 @@ export class ExchangeLog {
       is_stream: isStream,
       status,
       error_code: refusal?.code ?? ended?.streamRefusal?.code ?? null,
-      end_reason: ended?.endReason ?? null,
+      end_reason: context.replay ? 'replayed' : (ended?.endReason ?? null),
       attempts: attempts.map(rowOf),
       duration_ms: Math.round(this.clock.monotonicMs() - request.receivedMonotonicMs),
       ttft_ms: context.has('upstreamCall') ? rounded(context.upstreamCall.ttftMs) : null,

@@ -12,6 +12,7 @@ import { UpstreamsModule } from '../upstreams/upstreams.module';
 import { BalanceController } from './balance.controller';
 import { ChatCompletionsController } from './chat-completions.controller';
 import { ExchangeLog } from './exchange-log';
+import { KeyedAnswers } from './idempotency/keyed-answers';
 import { ModelsController } from './models.controller';
 import { QuoteController } from './quote.controller';
 import { Quotes } from './quotes';
@@ -40,6 +41,7 @@ import type { WorkflowStep } from './workflow/workflow-step';
       },
     },
     WorkflowRunner,
+    KeyedAnswers,
     Quotes,
     TokenizerThread,
     TokenAccuracy,

@@ -14,6 +14,7 @@ import { TemplateRenderStep } from './workflow/steps/template-render.step';
 import { ValidationStep } from './workflow/steps/validation.step';
 import type { WorkflowContext } from './workflow/workflow.context';
 import { WorkflowRunner } from './workflow/workflow.runner';
+import type { WorkflowStep } from './workflow/workflow-step';
 
 /** What would become of a call. */
 export interface Quote {
@@ -27,6 +28,9 @@ export interface Quote {
   readonly refusal: Refusal | undefined;
   readonly rateLimits: RateLimits;
 }
+
+/** Nothing is charged for a quote, so a key has nothing to protect. */
+const KEYLESS: WorkflowStep = { name: 'idempotency', dependsOn: ['validation'], execute: () => undefined };
 
 /**
  * Dry runs: the first steps of the workflow as a call meets them, then the reservation's question without the
@@ -45,7 +49,7 @@ export class Quotes {
     private readonly plans: ScopePlans,
     private readonly settings: Settings,
   ) {
-    this.runner = new WorkflowRunner([validation, routing, templateRender]);
+    this.runner = new WorkflowRunner([validation, KEYLESS, routing, templateRender]);
   }
 
   /** A refusal: the call would not come so far as to be reserved for, or the quota cannot be asked. */

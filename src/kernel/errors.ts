@@ -36,8 +36,13 @@ export const ERROR_SPECS = {
   MODEL_NOT_FOUND: spec(404, 'invalid_request_error', 'debug'),
   METHOD_NOT_ALLOWED: spec(405, 'invalid_request_error', 'debug'),
   CONFLICT: spec(409, 'invalid_request_error', 'info'),
+  /** The first call with this Idempotency-Key has not ended. */
+  IDEMPOTENCY_KEY_IN_USE: spec(409, 'invalid_request_error', 'debug', true),
+  /** It was charged, and its answer is not kept: sending the call again would charge it again. */
+  IDEMPOTENCY_ANSWER_NOT_KEPT: spec(409, 'invalid_request_error', 'info'),
   BODY_TOO_LARGE: spec(413, 'invalid_request_error', 'debug'),
   UNSUPPORTED_MEDIA_TYPE: spec(415, 'invalid_request_error', 'debug'),
+  IDEMPOTENCY_KEY_REUSED: spec(422, 'invalid_request_error', 'debug'),
   QUOTA_DAILY_EXCEEDED: spec(429, 'rate_limit_exceeded', 'info'),
   QUOTA_MONTHLY_EXCEEDED: spec(429, 'rate_limit_exceeded', 'info'),
   TENANT_RPM_EXCEEDED: spec(429, 'rate_limit_exceeded', 'info', true),

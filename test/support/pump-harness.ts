@@ -1,5 +1,6 @@
 import { OffsetClock } from '../../src/kernel/clock';
 import { type Refusal } from '../../src/kernel/errors';
+import { type AnswerCopy } from '../../src/gateway/stream/answer-copy';
 import { ChatStreamPump, type ChatStreamPumpOptions } from '../../src/gateway/stream/chat-stream-pump';
 import { type StreamClient, type StreamClientListener } from '../../src/gateway/stream/stream-client';
 import { type UpstreamCall } from '../../src/upstreams/upstream.port';
@@ -14,8 +15,19 @@ export class ScriptedClient implements StreamClient {
   /** False makes every write say "full". */
   reads = true;
   private listener: StreamClientListener | undefined;
+  private copy: AnswerCopy | undefined;
+
+  get takesBytes(): boolean {
+    return !this.isGone || this.copy !== undefined;
+  }
+
+  copyTo(copy: AnswerCopy): void {
+    this.copy = copy;
+  }
 
   write(bytes: Buffer): boolean {
+    this.copy?.add(bytes);
+    if (this.isGone) return true;
     this.isOpened = true;
     this.writes.push(Buffer.from(bytes));
     return this.reads;

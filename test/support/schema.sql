@@ -95,6 +95,19 @@ table group_rpm_override
   rpm_limit bigint not null comment 'Replaces the group''s for this user; 0: exempt.'
   created_at timestamp with time zone not null default now()
   updated_at timestamp with time zone not null default now()
+table idempotency_key
+  comment 'One row an Idempotency-Key of an API key, for 24 hours. No foreign keys: a key or a process that is deleted meanwhile makes no write fail. Whether the answer may be replayed, billing_transaction says: only while the charge of trace_id stands. Hashes are SHA-256: of the key, and of route and body. Prompts and answers are nowhere in clear.'
+  api_key_id uuid not null
+  key_hash bytea not null
+  tenant_id uuid not null
+  request_hash bytea not null
+  trace_id uuid not null
+  process_id uuid not null
+  state text not null default 'running'::text comment 'running: being answered by process_id. stored: the answer is kept, its charge may not stand yet. answered: and what its client was told. unkept: too large to keep, or not kept in time.'
+  sealed_answer bytea comment 'AES-256-GCM with API key, key and trace id as associated data: it opens in its own row only. Written before the settle.'
+  sealed_tail bytea comment 'What is known of the answer only after its settle: cost headers, and the end of a stream with the cost in it.'
+  created_at timestamp with time zone not null default now()
+  expires_at timestamp with time zone not null
 table ledger_account with (fillfactor=50)
   comment 'posted = credits − debits. A tenant''s accounts keep it, with a gapless version, in the transaction of the transfer; house accounts (tenant_id null) keep none: theirs is the sum of their transfers, so that no row is hot. The bound of 9,000,000 USD is the doubles'' 2^53 in Redis Lua, which adds posted and credit limit: each of them, and their sum, is exact there, and no more than that sum is ever held. A wallet pays down to -(credit limit) and no charge takes it lower, so no charge can be refused by this. overrun is not in Redis: whatever an answer cost must be booked.'
   id uuid not null
@@ -411,6 +424,14 @@ group_rpm_override.group_rpm_override_pkey PRIMARY KEY (group_id, user_id);
 group_rpm_override.group_rpm_override_rpm_limit_check CHECK (((rpm_limit >= 0) AND (rpm_limit <= '1000000000000'::bigint)));
 group_rpm_override.group_rpm_override_tenant_id_group_id_fkey FOREIGN KEY (tenant_id, group_id) REFERENCES tenant_group(tenant_id, id) ON DELETE CASCADE;
 group_rpm_override.group_rpm_override_tenant_id_user_id_fkey FOREIGN KEY (tenant_id, user_id) REFERENCES tenant_user(tenant_id, id) ON DELETE CASCADE;
+idempotency_key.idempotency_key_check CHECK (((sealed_answer IS NOT NULL) = (state = ANY (ARRAY['stored'::text, 'answered'::text]))));
+idempotency_key.idempotency_key_check1 CHECK (((sealed_tail IS NULL) OR (state = 'answered'::text)));
+idempotency_key.idempotency_key_key_hash_check CHECK ((octet_length(key_hash) = 32));
+idempotency_key.idempotency_key_pkey PRIMARY KEY (api_key_id, key_hash);
+idempotency_key.idempotency_key_request_hash_check CHECK ((octet_length(request_hash) = 32));
+idempotency_key.idempotency_key_sealed_answer_check CHECK ((octet_length(sealed_answer) <= 1052672));
+idempotency_key.idempotency_key_sealed_tail_check CHECK ((octet_length(sealed_tail) <= 65536));
+idempotency_key.idempotency_key_state_check CHECK ((state = ANY (ARRAY['running'::text, 'stored'::text, 'answered'::text, 'unkept'::text])));
 ledger_account.ledger_account_check CHECK (((tenant_id IS NULL) = (posted_nano_usd IS NULL)));
 ledger_account.ledger_account_check1 CHECK (((name = 'overrun'::text) OR ((posted_nano_usd >= '-9000000000000000'::bigint) AND (credit_limit_nano_usd <= '9000000000000000'::bigint) AND ((posted_nano_usd + credit_limit_nano_usd) <= '9000000000000000'::bigint))));
 ledger_account.ledger_account_credit_limit_nano_usd_check CHECK ((credit_limit_nano_usd >= 0));
@@ -553,6 +574,8 @@ CREATE UNIQUE INDEX free_allowance_pkey ON public.free_allowance USING btree (te
 CREATE UNIQUE INDEX gateway_process_pkey ON public.gateway_process USING btree (id);
 CREATE INDEX group_rpm_override_by_user ON public.group_rpm_override USING btree (user_id);
 CREATE UNIQUE INDEX group_rpm_override_pkey ON public.group_rpm_override USING btree (group_id, user_id);
+CREATE INDEX idempotency_key_by_expiry ON public.idempotency_key USING btree (expires_at);
+CREATE UNIQUE INDEX idempotency_key_pkey ON public.idempotency_key USING btree (api_key_id, key_hash);
 CREATE UNIQUE INDEX ledger_account_pkey ON public.ledger_account USING btree (id);
 CREATE UNIQUE INDEX ledger_account_tenant_id_name_key ON public.ledger_account USING btree (tenant_id, name) NULLS NOT DISTINCT;
 CREATE UNIQUE INDEX ledger_opening_balance_pkey ON public.ledger_opening_balance USING btree (month, account_id);
@@ -1570,6 +1593,7 @@ billing_transaction: insert, select, update
 free_allowance: delete, insert, select, update
 gateway_process: delete, insert, select, update
 group_rpm_override: delete, insert, select, update
+idempotency_key: delete, insert, select, update
 ledger_account: insert, select, update
 ledger_opening_balance: select
 ledger_transfer: insert, select

@@ -42,6 +42,16 @@ export interface Adjustment {
 export interface CommittedHold {
   readonly ended: EndedHold;
   readonly endReason: string | null;
+  /** Reason code of what gave back the last of it. */
+  readonly reversedFor: string | null;
+}
+
+interface CommittedRow {
+  readonly id: string;
+  readonly amount: string;
+  readonly tokens: string;
+  readonly end_reason: string | null;
+  readonly reversed_for: string | null;
 }
 
 /** Trace ids of adjustments derive from the idempotency key, so that a repeat collides on (tenant, trace id). */
@@ -98,16 +108,18 @@ export class LedgerService {
 
   /** What charges came to, of those that are committed. */
   async committedHolds(holdIds: readonly string[]): Promise<readonly CommittedHold[]> {
-    const { rows } = await this.pool.query<{ id: string; amount: string; tokens: string; end_reason: string | null }>(
+    const { rows } = await this.pool.query<CommittedRow>(
       `select id, amount_nano_usd as amount, end_reason,
+              (select r.reason_code from billing_transaction r where r.id = b.reversed_by) as reversed_for,
               tokens_input_uncached + tokens_input_cached + tokens_cache_write + tokens_output + tokens_reasoning
                 + tokens_audio + tokens_image as tokens
-         from billing_transaction where id = any ($1) and status = 'COMMITTED'`,
+         from billing_transaction b where id = any ($1) and status = 'COMMITTED'`,
       [holdIds],
     );
-    return rows.map(({ id, amount, tokens, end_reason }) => ({
+    return rows.map(({ id, amount, tokens, end_reason, reversed_for }) => ({
       ended: { holdId: id, amount: nanoUsd(amount), tokens: Number(tokens) },
       endReason: end_reason,
+      reversedFor: reversed_for,
     }));
   }
 

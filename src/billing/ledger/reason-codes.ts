@@ -4,4 +4,6 @@ export const OWN_REASON_CODE = {
   lateSettle: 'LATE_SETTLE',
   unanswered: 'UNANSWERED',
   reRated: 'RE_RATED',
+  /** Another call has the idempotency key of this one. */
+  keyTakenOver: 'KEY_TAKEN_OVER',
 } as const;

@@ -196,21 +196,23 @@ export class Charges implements ChargeHouse, BeforeApplicationShutdown {
   /** By this process, which did not hear of it; or by the sweeper, by what it knew of a process that it took for dead. */
   private async endCommitted(charge: OpenCharge, ending: Ending, result: EndResult): Promise<EndResult> {
     const { tenantId } = charge.frozen.hold;
-    const { ended, isSwept } = await this.late.standing(charge.frozen.hold.holdId);
+    const { ended, isSwept, isTakenOver } = await this.late.standing(charge.frozen.hold.holdId);
     await this.projection.settle(tenantId, ended, result);
     // From here on the caller cannot end it otherwise.
     if (ending.fields.is_commit) charge.isDecided = true;
     const { is_commit, amount_nano_usd } = ending.fields;
+    if (isTakenOver) return { ...result, isTakenOver };
     if (!isSwept || (is_commit && amount_nano_usd === ended.amount.toString())) return result;
-    const balance = await this.late.bookDifference(charge.frozen, ending.fields);
-    this.projection.tell(tenantId, balance);
-    return { ...result, ...balance };
+    const booked = await this.late.bookDifference(charge.frozen, ending.fields);
+    this.projection.tell(tenantId, booked);
+    return { ...result, ...booked };
   }
 
   private async endVoided(charge: OpenCharge, ending: Ending, result: EndResult): Promise<EndResult> {
     if (!ending.fields.is_commit) return result;
     charge.isDecided = true;
     const balance = await this.late.bookWhole(charge.frozen, ending.fields);
+    if (!balance) return { ...result, isTakenOver: true };
     this.projection.tell(charge.frozen.hold.tenantId, balance);
     return { ...result, posted: balance.posted, version: balance.version };
   }

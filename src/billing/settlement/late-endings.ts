@@ -1,7 +1,6 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool, PoolClient } from 'pg';
-import { v5 } from 'uuid';
 import { messageOf } from '../../kernel/error-message';
 import { RefusalError } from '../../kernel/errors';
 import { nanoUsd } from '../../kernel/money';
@@ -19,9 +18,8 @@ import { admitRow, type EndFields, type EndRow, SWEPT_END_REASON } from '../writ
 import { ChargeWriter } from '../writer/charge-writer';
 import { retryPauseMs } from '../writer/retry-pause';
 import { Turns } from '../writer/turns';
+import { correctionIdOf, correctionTraceIdOf } from './correction-id';
 
-/** Ids of late-settle corrections derive from the charge's id, so that booking one twice collides. */
-const CORRECTION_NAMESPACE = '6f1c2a9e-6b5d-4a57-9a0e-0d7f0e9a4b11';
 const REASON_CODE = OWN_REASON_CODE.lateSettle;
 /** Transactions at once: a process that was paused may have to correct all its streams, on the hot path's connections. */
 const AT_ONCE = 3;
@@ -31,6 +29,13 @@ export interface StandingCharge {
   readonly ended: EndedHold;
   /** The sweeper took its process for dead and charged what it knew; else it was this process itself. */
   readonly isSwept: boolean;
+  /** It was given back, because another call has its idempotency key: this one must not be answered. */
+  readonly isTakenOver: boolean;
+}
+
+export interface BookedDifference extends PostedBalance {
+  /** Nothing was booked, because another call has its idempotency key. */
+  readonly isTakenOver: boolean;
 }
 
 /**
@@ -43,6 +48,7 @@ export interface StandingCharge {
  *                                             the difference, up or down, in one transaction
  *   COMMITTED    a void                       a refund of what was charged
  *
+ * A call whose idempotency key another one has taken over pays nothing: neither is booked, and it must not be answered.
  * Everything else, a settle of the very amount and a charge that was refunded whole meanwhile, stays as it is; what was
  * refunded in part is refunded of the correction, too. A correction counts in no window: neither a VOIDED charge nor the part
  * that came late was admitted in one.
@@ -72,19 +78,27 @@ export class LateEndings {
     return this.forward(`charge ${holdId} could not be read`, async () => {
       const [standing] = await this.ledger.committedHolds([holdId]);
       if (!standing) throw new Error(`charge ${holdId} is not committed`);
-      return { ended: standing.ended, isSwept: standing.endReason === SWEPT_END_REASON };
+      return {
+        ended: standing.ended,
+        isSwept: standing.endReason === SWEPT_END_REASON,
+        isTakenOver: standing.reversedFor === OWN_REASON_CODE.keyTakenOver,
+      };
     });
   }
 
-  /** The sweeper voided the charge, yet the answer went out: what it cost is booked beside it. Answers what to project. */
-  async bookWhole(charge: FrozenCharge, fields: EndFields): Promise<PostedBalance> {
+  /**
+   * The sweeper voided the charge, yet the answer goes out: what it cost is booked beside it. Answers what to project;
+   * undefined where another call has taken its key over, and left a VOIDED correction in the way.
+   */
+  async bookWhole(charge: FrozenCharge, fields: EndFields): Promise<PostedBalance | undefined> {
     const result = await this.writer.write(this.correctionRow(charge, fields));
+    if (result.outcome !== 'committed' && result.outcome !== 'already_committed') return undefined;
     this.logger.error(`charge ${charge.hold.holdId} had been swept; its late settle was booked as a correction`);
     return result;
   }
 
   /** The sweeper charged what it knew: afterwards what the process knows is charged. Answers what to project. */
-  bookDifference(charge: FrozenCharge, fields: EndFields): Promise<PostedBalance> {
+  bookDifference(charge: FrozenCharge, fields: EndFields): Promise<BookedDifference> {
     const { tenantId, holdId } = charge.hold;
     const refund: Refund = {
       tenantId,
@@ -92,10 +106,10 @@ export class LateEndings {
       reasonCode: REASON_CODE,
       description: `charge ${holdId} had been swept before its process ended it`,
     };
-    const correct = async (client: PoolClient): Promise<PostedBalance> => {
+    const correct = async (client: PoolClient): Promise<BookedDifference> => {
       // Before any account: whoever raises the epoch waits for it and holds none.
       await client.query('select pg_advisory_xact_lock_shared(quota_fence())');
-      const { isRepeat, givenBack, amount } = await postRefund(client, refund);
+      const { isRepeat, givenBack, amount, transactionId } = await postRefund(client, refund);
       if (!isRepeat && fields.is_commit) {
         const correction = this.correctionRow(charge, fields);
         const difference = await costBeyond(client, holdId, fields.upstream_cost_nano_usd);
@@ -104,12 +118,15 @@ export class LateEndings {
         ]);
         await carryOver(client, refund, correction, givenBack - amount);
       }
-      return balanceNow(client, tenantId);
+      const isTakenOver = isRepeat && (await isForTakenOverKey(client, transactionId));
+      return { ...(await balanceNow(client, tenantId)), isTakenOver };
     };
     return this.forward(`charge ${holdId} had been swept and is still to be corrected`, async () => {
-      const balance = await this.turns.run(() => withTransaction(this.pool, correct));
-      this.logger.error(`charge ${holdId} had been swept; it was corrected to ${fields.amount_nano_usd} nano-USD`);
-      return balance;
+      const booked = await this.turns.run(() => withTransaction(this.pool, correct));
+      if (!booked.isTakenOver) {
+        this.logger.error(`charge ${holdId} had been swept; it was corrected to ${fields.amount_nano_usd} nano-USD`);
+      }
+      return booked;
     });
   }
 
@@ -153,8 +170,8 @@ export class LateEndings {
     return {
       ...row,
       ...fields,
-      id: v5(row.id, CORRECTION_NAMESPACE),
-      trace_id: v5(row.trace_id, CORRECTION_NAMESPACE),
+      id: correctionIdOf(row.id),
+      trace_id: correctionTraceIdOf(row.trace_id),
       type: 'correction',
       // Booked for the charge itself, by the ending that came too late.
       house_costs: null,
@@ -164,6 +181,14 @@ export class LateEndings {
       is_new: true,
     };
   }
+}
+
+async function isForTakenOverKey(client: PoolClient, transactionId: string): Promise<boolean> {
+  const { rows } = await client.query<{ reason_code: string | null }>(
+    `select reason_code from billing_transaction where id = $1`,
+    [transactionId],
+  );
+  return rows[0]?.reason_code === OWN_REASON_CODE.keyTakenOver;
 }
 
 /** What had been given back of the charge before stays given back: of the correction, which takes its place. */

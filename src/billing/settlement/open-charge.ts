@@ -28,6 +28,9 @@ export class OpenCharge {
   isDecided = false;
   private isWithdrawn = false;
   private wasReadmitted = false;
+  private isClosed = false;
+  private hasEnded = false;
+  private awaitEnd: ((hasEnded: boolean) => void)[] | undefined;
   private hasRow = false;
   private readonly durability: Promise<Refusal | undefined>;
   private deliveredSoFar: () => Delivered | undefined = () => undefined;
@@ -105,9 +108,11 @@ export class OpenCharge {
    */
   async settle(settlement: Settlement): Promise<SettledCharge | Refusal> {
     try {
-      return await this.commit(settlement);
+      const settled = await this.commit(settlement);
+      this.hasEnded = true;
+      return settled;
     } finally {
-      this.charges.close(this);
+      this.close();
     }
   }
 
@@ -129,9 +134,22 @@ export class OpenCharge {
   async void(reason: VoidReason): Promise<void> {
     try {
       await this.end({ fields: voidFields(reason) });
+      this.hasEnded = true;
     } finally {
-      this.charges.close(this);
+      this.close();
     }
+  }
+
+  /** Resolves with whether its ending stands; false where this process has given it up, and the sweeper ends it. */
+  whenEnded(): Promise<boolean> {
+    if (this.isClosed) return Promise.resolve(this.hasEnded);
+    return new Promise((resolve) => (this.awaitEnd ??= []).push(resolve));
+  }
+
+  private close(): void {
+    this.isClosed = true;
+    this.charges.close(this);
+    for (const resolve of this.awaitEnd ?? []) resolve(this.hasEnded);
   }
 
   private async commit(settlement: Settlement): Promise<SettledCharge | Refusal> {
@@ -154,6 +172,7 @@ export class OpenCharge {
       return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
     }
     if (refusal) return refusal;
+    if (result.isTakenOver === true) return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
     this.charges.count(fields, this.frozen.pending.is_stream);
     return { transactionId: this.held.holdId, amount, posted: result.posted };
   }

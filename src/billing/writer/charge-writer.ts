@@ -48,6 +48,8 @@ export interface EndResult {
   readonly sent: EndFields;
   readonly posted: NanoUsd;
   readonly version: bigint;
+  /** The charge had ended before, and another call has its idempotency key since: nothing may be answered. */
+  readonly isTakenOver?: boolean;
 }
 
 /** One charge's PENDING row on its way; owned by the writer until it stands or was taken back. */

@@ -6,7 +6,7 @@ import { ChatStreamReading } from '../dialects/openai-chat/chat-stream';
 import { type FrameKind } from '../dialects/stream-reading';
 import { renderCutEnd } from './cut-end';
 import { type FrameBatch, FrameWriter } from './frame-writer';
-import { dataOf, dataStart, renderFrame } from './sse-frame';
+import { dataOf, dataStart, isJson, renderFrame } from './sse-frame';
 import { type GuardedFlow, GuardedFrames } from './guarded-frames';
 import { SseSplitter } from './sse-splitter';
 import { type StreamClient } from './stream-client';
@@ -158,13 +158,18 @@ export class ChatStreamPump implements UpstreamReader {
    * client was gone before.
    */
   finish(comment?: string, billed?: TokenCounts): boolean {
+    return this.close(this.lastBytes(comment, billed));
+  }
+
+  /** What finish() sends, the same each time. */
+  lastBytes(comment?: string, billed?: TokenCounts): Buffer {
     const { guardCut, reason } = this;
     if (reason !== 'complete' && reason !== 'client_left_drained' && !guardCut) {
       throw new Error(`a stream that ended as ${reason ?? 'still reading'} has no clean end`);
     }
     const note = comment === undefined ? '' : `: ${comment.replaceAll(/[\r\n]+/g, ' ')}\n\n`;
     const lastBytes = note === '' ? DONE_FRAME : Buffer.concat([Buffer.from(note), DONE_FRAME]);
-    return this.close(guardCut ? Buffer.concat([this.cutEnd(guardCut, billed), lastBytes]) : lastBytes);
+    return guardCut ? Buffer.concat([this.cutEnd(guardCut, billed), lastBytes]) : lastBytes;
   }
 
   /**
@@ -172,7 +177,12 @@ export class ChatStreamPump implements UpstreamReader {
    * (`client.isOpened`), the caller answers with a status instead, or tries another upstream.
    */
   fail(refusal: Refusal): boolean {
-    return this.close(renderFrame(this.options.renderError(refusal)));
+    return this.close(this.errorBytes(refusal));
+  }
+
+  /** What fail() sends. */
+  errorBytes(refusal: Refusal): Buffer {
+    return renderFrame(this.options.renderError(refusal));
   }
 
   private readonly takeFrame = (block: Buffer, start: number, end: number): void => {
@@ -184,7 +194,7 @@ export class ChatStreamPump implements UpstreamReader {
     } else if (kind === 'error') {
       this.abortUpstream();
       this.decide('upstream_error_event');
-    } else if (!this.options.client.isGone && !this.isPreamble(kind)) {
+    } else if (this.options.client.takesBytes && !this.isPreamble(kind)) {
       this.writer.add(kind, block, start, end);
     }
   };
@@ -260,8 +270,8 @@ export class ChatStreamPump implements UpstreamReader {
 
   private deliver(batch: FrameBatch): void {
     const { client } = this.options;
-    if (client.isGone) return;
-    this.deliveredChunks += batch.chunks;
+    if (!client.takesBytes) return;
+    if (!client.isGone) this.deliveredChunks += batch.chunks;
     if (!client.write(batch.bytes)) this.pause();
   }
 
@@ -374,14 +384,5 @@ export class ChatStreamPump implements UpstreamReader {
     if (client.isGone) return false;
     client.end(lastBytes);
     return true;
-  }
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
   }
 }

@@ -48,6 +48,16 @@ export function isErrorEvent(block: Buffer, start: number, end: number): boolean
   return /^event: ?error[\r\n]/.test(line);
 }
 
+/** Whether a frame's data came whole. */
+export function isJson(data: string): boolean {
+  try {
+    JSON.parse(data);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 export function renderFrame(data: string): Buffer {
   return Buffer.from(`data: ${data}\n\n`);
 }

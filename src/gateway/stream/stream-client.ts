@@ -1,4 +1,5 @@
 import { type OutgoingHttpHeaders, type ServerResponse } from 'node:http';
+import { type AnswerCopy } from './answer-copy';
 
 /** Who reads a stream. Bytes are handed over in order; the first write or end sends the head. */
 export interface StreamClient {
@@ -6,11 +7,15 @@ export interface StreamClient {
   readonly isOpened: boolean;
   /** The client hung up before the end. */
   readonly isGone: boolean;
+  /** Whether bytes are of use to anybody: to a client that is there, or to the copy of its answer. */
+  readonly takesBytes: boolean;
   /** False when the client reads slower than we write: wait for onDrain. */
   write(bytes: Buffer): boolean;
   end(lastBytes?: Buffer): void;
   /** Ends the connection without an end of the stream, which a client sees as broken. */
   destroy(): void;
+  /** From now on `copy` gets what is written, also after the client hung up; not what `end` sends. */
+  copyTo(copy: AnswerCopy): void;
   /** Replaces the listener: one attempt at a time writes. */
   listen(listener: StreamClientListener): void;
 }
@@ -27,6 +32,7 @@ export interface StreamClientListener {
  */
 export class NodeStreamClient implements StreamClient {
   private listener: StreamClientListener | undefined;
+  private copy: AnswerCopy | undefined;
   private opened = false;
   private gone = false;
   private ended = false;
@@ -54,11 +60,20 @@ export class NodeStreamClient implements StreamClient {
     return this.gone;
   }
 
+  get takesBytes(): boolean {
+    return !this.gone || this.copy !== undefined;
+  }
+
+  copyTo(copy: AnswerCopy): void {
+    this.copy = copy;
+  }
+
   listen(listener: StreamClientListener): void {
     this.listener = listener;
   }
 
   write(bytes: Buffer): boolean {
+    this.copy?.add(bytes);
     if (this.gone || this.ended) return true;
     this.open();
     return this.response.write(bytes);

@@ -1,8 +1,14 @@
 import type { Refusal } from '../../kernel/errors';
 import type { WorkflowContext } from './workflow.context';
 
-/** Nothing: go on. A refusal: stop, compensate what was done, answer with it. */
-export type StepOutcome = Refusal | undefined;
+/** The call is answered already, by `context.replay`. */
+export const ANSWERED = Symbol('Answered');
+
+/**
+ * Nothing: go on. A refusal: stop, compensate what was done, answer with it. ANSWERED: stop, and it is well; only for a step
+ * before which nothing is held, because nothing is compensated.
+ */
+export type StepOutcome = Refusal | typeof ANSWERED | undefined;
 
 /**
  * One injectable step of a request. It reads the sections of the steps it depends on and writes its own, once.

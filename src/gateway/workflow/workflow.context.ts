@@ -1,4 +1,5 @@
 import type { Principal } from '../../auth/principal';
+import type { KeyClaim, Replay } from '../../billing/idempotency/key-claim';
 import type { Channel, CountingMethod, SettledCharge } from '../../billing/charge';
 import type { OpenCharge } from '../../billing/settlement/open-charge';
 import type { FrozenPrice, ModelProfile, TokenCounts } from '../../catalogue/price';
@@ -8,6 +9,7 @@ import type { ScopeSpec } from '../../quota/scopes/scope';
 import type { RoutableUpstream } from '../../upstreams/upstream-directory';
 import type { ChatCompletion } from '../dialects/openai-chat/chat-completion';
 import type { ChatRequest } from '../dialects/openai-chat/chat-request';
+import type { AnswerCopy } from '../stream/answer-copy';
 import type { ChatStreamPump } from '../stream/chat-stream-pump';
 import type { StreamEnding } from '../stream/stream-ending';
 import type { StreamClient } from '../stream/stream-client';
@@ -24,6 +26,8 @@ export interface RequestSection {
   readonly receivedMonotonicMs: number;
   readonly principal: Principal;
   readonly rawBody: Buffer;
+  /** `Idempotency-Key`, as it came. */
+  readonly idempotencyKey: string | undefined;
   readonly client: StreamClient;
   /** JSON of the error event that ends a stream badly. */
   readonly renderErrorEvent: (refusal: Refusal) => string;
@@ -31,6 +35,13 @@ export interface RequestSection {
 
 export interface ValidationSection {
   readonly chat: ChatRequest;
+}
+
+/** Not there for a call that names no key. */
+export interface IdempotencySection {
+  readonly claim: KeyClaim;
+  /** What a stream's client is sent. */
+  readonly copy: AnswerCopy;
 }
 
 export interface RoutingSection {
@@ -96,6 +107,7 @@ export interface UsageRecordSection {
 export interface Sections {
   request: RequestSection;
   validation: ValidationSection;
+  idempotency: IdempotencySection;
   routing: RoutingSection;
   templateRender: TemplateRenderSection;
   quotaCheck: QuotaCheckSection;
@@ -130,6 +142,8 @@ export class WorkflowContext {
   readonly attempts: Attempt[] = [];
   /** Name of the upstream whose answer is on its way to the client, once one answers. */
   respondingUpstream: string | undefined;
+  /** The kept answer of an earlier call with the same key: what the client gets. */
+  replay: Replay | undefined;
   /** The first byte went out or the settle is committed: nothing is compensated any more. */
   isPastNoReturn = false;
 
@@ -165,6 +179,13 @@ export class WorkflowContext {
   }
   set validation(section: ValidationSection) {
     this.sections.validation = section;
+  }
+
+  get idempotency(): IdempotencySection {
+    return this.section('idempotency');
+  }
+  set idempotency(section: IdempotencySection) {
+    this.sections.idempotency = section;
   }
 
   get routing(): RoutingSection {

@@ -2,7 +2,7 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import { refuse, type Refusal } from '../../kernel/errors';
 import { orderSteps } from './step-order';
 import type { WorkflowContext } from './workflow.context';
-import type { StepOutcome, WorkflowStep } from './workflow-step';
+import { ANSWERED, type StepOutcome, type WorkflowStep } from './workflow-step';
 
 /** DI token of the list in workflow.steps.ts. */
 export const WORKFLOW_STEPS = Symbol('WorkflowSteps');
@@ -17,6 +17,7 @@ interface PlannedStep {
  * Runs the steps of a request in the order of their dependencies; a step starts when all it depends on are done, so
  * independent steps run side by side. On a refusal nothing new starts, what runs is awaited, and completed steps are
  * compensated in reverse — unless the point of no return was passed: from then on failures are only retried forward.
+ * A step that has answered the call ends it likewise, with nothing to compensate.
  */
 @Injectable()
 export class WorkflowRunner {
@@ -40,7 +41,7 @@ export class WorkflowRunner {
     return this.plan.map(({ step }) => step.name);
   }
 
-  /** Undefined when every step is done; else the first refusal, after compensation. Never rejects. */
+  /** Undefined when every step is done, or one has answered; else the first refusal, after compensation. Never rejects. */
   run(context: WorkflowContext): Promise<Refusal | undefined> {
     return new Promise((resolve) => {
       new WorkflowRun(this.plan, context, this.logger, resolve).start(this.first);
@@ -53,6 +54,7 @@ class WorkflowRun {
   private readonly completed: WorkflowStep[] = [];
   private running = 0;
   private refusal: Refusal | undefined;
+  private isAnswered = false;
   private isFinishing = false;
 
   constructor(
@@ -72,7 +74,7 @@ class WorkflowRun {
 
   private begin(index: number): void {
     const planned = this.plan[index];
-    if (!planned || this.refusal) return;
+    if (!planned || this.refusal || this.isAnswered) return;
     this.running += 1;
     let outcome: StepOutcome | Promise<StepOutcome>;
     try {
@@ -96,7 +98,9 @@ class WorkflowRun {
   }
 
   private done(planned: PlannedStep, outcome: StepOutcome): void {
-    if (outcome) {
+    if (outcome === ANSWERED) {
+      this.isAnswered = true;
+    } else if (outcome) {
       this.refusal ??= outcome;
     } else {
       this.completed.push(planned.step);

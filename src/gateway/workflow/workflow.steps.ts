@@ -1,6 +1,8 @@
 import type { Type } from '@nestjs/common';
 import type { Settings } from '../../platform/config/settings';
+import { AnswerKeepStep } from './steps/answer-keep.step';
 import { BillingStep } from './steps/billing.step';
+import { IdempotencyStep } from './steps/idempotency.step';
 import { QuotaCheckStep } from './steps/quota-check.step';
 import { ResponseTransformStep } from './steps/response-transform.step';
 import { RoutingStep } from './steps/routing.step';
@@ -16,19 +18,26 @@ import type { WorkflowStep } from './workflow-step';
  * READ THIS FIRST: the way of a request, step by step. Each step names what it depends on; the runner orders them at
  * boot, runs independent ones side by side and compensates in reverse.
  *
- *   validation ─► routing ─► template_render ─► quota_check ─► upstream_call ─► response_transform ─► billing ─► usage_record
- *   shape, model   who, price  provider's body    reserve        attempts, pump    tokens counted       settle     counts
+ *   validation ─► idempotency ─► routing ─► template_render ─► quota_check ─► upstream_call
+ *   shape, model   claim or replay  who, price  provider's body   reserve        attempts, pump
  *
+ *     ─► response_transform ─► answer_keep ─► billing ─► usage_record
+ *        tokens counted         for a replay    settle     counts
+ *
+ * A call whose Idempotency-Key has an answer ends in `idempotency`, with that answer; one without a key passes it and
+ * `answer_keep` untouched.
  * A stream is pumped inside upstream_call: what follows runs when it has ended, for whatever reason, and its terminal
  * frame leaves after billing.
  */
 export const WORKFLOW_STEP_CLASSES: readonly Type<WorkflowStep>[] = [
   ValidationStep,
+  IdempotencyStep,
   RoutingStep,
   TemplateRenderStep,
   QuotaCheckStep,
   UpstreamCallStep,
   ResponseTransformStep,
+  AnswerKeepStep,
   BillingStep,
   UsageRecordStep,
 ];

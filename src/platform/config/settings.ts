@@ -57,7 +57,7 @@ export class Settings {
   @Length(32, 512)
   keyPepper!: string;
 
-  /** 32 bytes in base64 or 64 hex digits: AES-256-GCM key of provider credentials at rest. */
+  /** 32 bytes in base64 or 64 hex digits: AES-256-GCM key of provider credentials and kept answers at rest. */
   @Matches(/^([0-9a-fA-F]{64}|[A-Za-z0-9+/]{43}=)$/, {
     message: '$property must be 32 bytes: 64 hex digits, or 44 characters of base64',
   })
@@ -137,6 +137,13 @@ export class Settings {
   @IsInt()
   @Min(10)
   billingWaitMs = 2_000;
+
+  /** How long an Idempotency-Key keeps its answer, from its first request on. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(168)
+  idempotencyTtlHours = 24;
 
   /** simple: no money checks and no charges, usage goes to the request log alone. */
   @IsIn(['standard', 'simple'])

@@ -14,7 +14,7 @@ export class SecretBoxError extends Error {
 
 /**
  * Secrets at rest, AES-256-GCM under ENCRYPTION_KEY: `version (1 byte) | nonce (12) | ciphertext | tag (16)`. The
- * version and the context (the id of the row that holds the secret) are authenticated with it, so a sealed value copied
+ * version and the context (what identifies the row that holds the secret) are authenticated with it, so a sealed value copied
  * into another row does not open.
  */
 @Injectable()
@@ -27,15 +27,24 @@ export class SecretBox {
   }
 
   seal(plain: string, context: string): Buffer {
+    return this.sealBytes(Buffer.from(plain, 'utf8'), context);
+  }
+
+  sealBytes(plain: Buffer, context: string): Buffer {
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce, { authTagLength: TAG_BYTES });
     cipher.setAAD(associatedData(context));
-    const sealed = [cipher.update(plain, 'utf8'), cipher.final()];
+    const sealed = [cipher.update(plain), cipher.final()];
     return Buffer.concat([Buffer.of(VERSION), nonce, ...sealed, cipher.getAuthTag()]);
   }
 
   /** Throws SecretBoxError. */
   open(sealed: Buffer, context: string): string {
+    return this.openBytes(sealed, context).toString('utf8');
+  }
+
+  /** Throws SecretBoxError. */
+  openBytes(sealed: Buffer, context: string): Buffer {
     if (sealed.length < HEADER_BYTES + TAG_BYTES) throw new SecretBoxError('sealed value is too short');
     if (sealed[0] !== VERSION) throw new SecretBoxError('sealed value has an unknown version');
     const end = sealed.length - TAG_BYTES;
@@ -44,7 +53,7 @@ export class SecretBox {
     decipher.setAAD(associatedData(context));
     decipher.setAuthTag(sealed.subarray(end));
     try {
-      return Buffer.concat([decipher.update(sealed.subarray(HEADER_BYTES, end)), decipher.final()]).toString('utf8');
+      return Buffer.concat([decipher.update(sealed.subarray(HEADER_BYTES, end)), decipher.final()]);
     } catch (cause) {
       throw new SecretBoxError(
         'sealed value does not open: ENCRYPTION_KEY is not the one it was sealed with, or the row was changed',

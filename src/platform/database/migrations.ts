@@ -14,6 +14,7 @@ import { MonthlyPartitions1763900100000 } from '../../../migrations/176390010000
 import { Corrections1763900200000 } from '../../../migrations/1763900200000-corrections';
 import { ReRatings1763900250000 } from '../../../migrations/1763900250000-re-ratings';
 import { AttemptsAndCosts1763900300000 } from '../../../migrations/1763900300000-attempts-and-costs';
+import { Idempotency1763900400000 } from '../../../migrations/1763900400000-idempotency';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -35,4 +36,5 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   Corrections1763900200000,
   ReRatings1763900250000,
   AttemptsAndCosts1763900300000,
+  Idempotency1763900400000,
 ];

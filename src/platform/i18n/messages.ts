@@ -80,6 +80,21 @@ export const MESSAGES: Readonly<Record<ErrorCode, Readonly<Record<Locale, string
     'en-US': "The request contradicts what is stored[, see '{param}'][: {reason}].",
     'zh-CN': '请求与现有数据冲突[：字段“{param}”][：{reason}]。',
   },
+  IDEMPOTENCY_KEY_IN_USE: {
+    'en-US': 'The first request with this Idempotency-Key is still running. Try again[ in {retry_after_seconds} s].',
+    'zh-CN': '使用此 Idempotency-Key 的首个请求仍在处理中。请[在 {retry_after_seconds} 秒后]重试。',
+  },
+  IDEMPOTENCY_ANSWER_NOT_KEPT: {
+    'en-US':
+      'The request with this Idempotency-Key was answered and charged once[, see the receipt of {trace_id}], but its answer was too large to keep, so it cannot be sent again. A new key makes a new, paid request.',
+    'zh-CN':
+      '使用此 Idempotency-Key 的请求已完成并已扣费一次[（收据：{trace_id}）]，但其响应过大未能保存，无法再次返回。使用新的 Idempotency-Key 将发起新的计费请求。',
+  },
+  IDEMPOTENCY_KEY_REUSED: {
+    'en-US':
+      'This Idempotency-Key was used for another request (route or body). Use a new key, or send the first request unchanged.',
+    'zh-CN': '此 Idempotency-Key 已用于另一个请求（路由或请求体不同）。请使用新的键，或原样重发首个请求。',
+  },
   BODY_TOO_LARGE: {
     'en-US': 'The request body is too large[: at most {limit} bytes are taken].',
     'zh-CN': '请求体过大[：上限为 {limit} 字节]。',
@@ -176,8 +191,8 @@ export const MESSAGES: Readonly<Record<ErrorCode, Readonly<Record<Locale, string
     'zh-CN': '模型提供方已达速率上限。本次未扣费，请[在 {retry_after_seconds} 秒后]重试。',
   },
   CLIENT_CLOSED_REQUEST: {
-    'en-US': 'The client closed the connection before the answer began.',
-    'zh-CN': '客户端在响应开始前关闭了连接。',
+    'en-US': 'The client closed the connection before the answer was whole.',
+    'zh-CN': '客户端在响应完成前关闭了连接。',
   },
   INTERNAL_ERROR: {
     'en-US': 'Something failed inside the gateway. Try again, and name the x-request-id header when you report it.',

@@ -53,7 +53,10 @@ export class Metrics {
     FAST_S,
   );
   readonly billingIdempotentHit = counter(
-    this.named('billing_idempotent_hit_total', 'Charges that were found written already.'),
+    this.named(
+      'billing_idempotent_hit_total',
+      'Charges that were found written already, and answers replayed for their Idempotency-Key.',
+    ),
   );
   readonly billingStreamPendingCreated = counter(
     this.named('billing_stream_pending_created_total', 'Streams whose PENDING row became durable.'),

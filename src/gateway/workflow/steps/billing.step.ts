@@ -17,7 +17,7 @@ type Late<T> = T | Refusal | typeof LATE;
 @Injectable()
 export class BillingStep implements WorkflowStep {
   readonly name = 'billing';
-  readonly dependsOn = ['response_transform'];
+  readonly dependsOn = ['answer_keep'];
   private readonly logger = new Logger(BillingStep.name);
 
   constructor(

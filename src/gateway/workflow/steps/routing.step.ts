@@ -30,7 +30,7 @@ const FREE: FrozenPrice = {
 @Injectable()
 export class RoutingStep implements WorkflowStep {
   readonly name = 'routing';
-  readonly dependsOn = ['validation'];
+  readonly dependsOn = ['idempotency'];
   private readonly logger = new Logger(RoutingStep.name);
   private readonly isCharged: boolean;
   private isFailing = false;

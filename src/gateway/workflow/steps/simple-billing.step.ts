@@ -8,7 +8,7 @@ import type { StepOutcome, WorkflowStep } from '../workflow-step';
 @Injectable()
 export class SimpleBillingStep implements WorkflowStep {
   readonly name = 'billing';
-  readonly dependsOn = ['response_transform'];
+  readonly dependsOn = ['answer_keep'];
 
   execute(context: WorkflowContext): StepOutcome {
     const { tokens, isFree } = context.responseTransform;
