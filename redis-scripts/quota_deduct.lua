@@ -114,20 +114,28 @@ end
 -- or its newest second would take in what comes until then, and nothing leave.
 local function rolling(counter)
   local key = string.gsub(KEYS[1], 'quota$', 'rate:') .. counter
-  local found = redis.pcall('HMGET', key, 'at', 'sum')
-  local at, sum, left = tonumber(found[1]), tonumber(found[2]), {}
+  local found = redis.pcall('HMGET', key, 'at', 'sum', tostring(second % SECONDS))
+  local at, sum, count = tonumber(found[1]), tonumber(found[2]), found[3]
   if not at or not sum or math.abs(second - at) >= SECONDS then
-    return { key = key, at = second, sum = 0, starts = true }
+    return { key = key, at = second, sum = 0, count = 0, starts = true }
   end
-  for s = at + 1, second do
+  if at >= second then
+    if at > second then
+      count = redis.call('HGET', key, tostring(at % SECONDS))
+    end
+    return { key = key, at = at, sum = sum, count = tonumber(count) or 0 }
+  end
+  sum = sum - (tonumber(count) or 0)
+  local left = {}
+  for s = at + 1, second - 1 do
     left[#left + 1] = tostring(s % SECONDS)
   end
   if #left > 0 then
-    for _, count in ipairs(redis.call('HMGET', key, unpack(left))) do
-      sum = sum - (tonumber(count) or 0)
+    for _, gone in ipairs(redis.call('HMGET', key, unpack(left))) do
+      sum = sum - (tonumber(gone) or 0)
     end
   end
-  return { key = key, at = math.max(at, second), sum = sum, left = left }
+  return { key = key, at = second, sum = sum, count = 0, left = left }
 end
 
 -- When so much has left a rolling counter that this hold fits; '' where it never does.
@@ -235,11 +243,13 @@ redis.call('HSET', KEYS[2], ARGV[2], entry)
 for _, rate in ipairs(rates) do
   if rate.starts then
     redis.call('DEL', rate.key)
-  elseif #rate.left > 0 then
+  elseif rate.left and #rate.left > 0 then
     redis.call('HDEL', rate.key, unpack(rate.left))
   end
-  redis.call('HINCRBY', rate.key, tostring(rate.at % SECONDS), text(rate.need))
-  redis.call('HSET', rate.key, 'at', text(rate.at), 'sum', text(rate.sum + rate.need))
-  redis.call('EXPIRE', rate.key, 2 * SECONDS)
+  redis.call('HSET', rate.key, tostring(rate.at % SECONDS), text(rate.count + rate.need), 'at', text(rate.at), 'sum', text(rate.sum + rate.need))
+  -- Of a second that has been written it stands for long enough.
+  if rate.starts or rate.left then
+    redis.call('EXPIRE', rate.key, 2 * SECONDS)
+  end
 end
 return { 'ADMITTED', entry }
