@@ -77,12 +77,13 @@ describe('a call is charged', () => {
     const group = await adminCall(stack.gateway, 'POST', 'groups', { tenant_id: paid.tenantId, name: 'changing' });
     const { key } = await createApiKey(stack.gateway, paid.tenantId, { group_id: textField(group, 'id') });
     const short = { x_simulate: { promptTokens: 100, cachedTokens: 50, tokens: 3 } };
+    const before = await stack.book.ofModel('test-model');
     // Its head is held back until the group has changed.
     const running = call(key, { x_simulate: { ...short.x_simulate, tag: 'running', headersDelayMs: 1_500 } });
-    await stack.book.pendingOfModel('test-model');
+    await stack.book.admittedOfModel('test-model', before.length + 1);
     await adminCall(stack.gateway, 'PATCH', `groups/${textField(group, 'id')}`, { price_multiplier: '2' });
-    const [before, after] = [await running, await call(key, short)];
-    const amounts = await Promise.all([before, after].map((answer) => stack.book.ended(traceIdOf(answer))));
+    const answers = [await running, await call(key, short)];
+    const amounts = await Promise.all(answers.map((answer) => stack.book.ended(traceIdOf(answer))));
     expect(amounts.map(({ amountNanoUsd }) => amountNanoUsd)).toEqual([27_674n, 55_348n]);
   });
 });
@@ -117,7 +118,7 @@ describe('a model without a price', () => {
     const tenantId = await createTenant(stack.gateway, { unknown_price_policy: 'free' });
     const { key } = await createApiKey(stack.gateway, tenantId);
     const running = call(key, { model, x_simulate: { headersDelayMs: 1_500 } });
-    await stack.book.pendingOfModel(model);
+    await stack.book.admittedOfModel(model);
     await adminCall(stack.gateway, 'POST', 'prices', { model, input_usd_per_mtok: '1', output_usd_per_mtok: '1' });
     const [before, after] = [await running, await call(key, { model })];
     const charges = await Promise.all([before, after].map((answer) => stack.book.ended(traceIdOf(answer))));

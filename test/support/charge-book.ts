@@ -61,11 +61,11 @@ export class ChargeBook {
     });
   }
 
-  /** Until a charge for a model is open. */
-  pendingOfModel(model: string): Promise<BookedCharge> {
-    return eventually(`a charge for ${model} is open`, async () => {
-      const [charge] = await this.read(`and b.model = $1 and b.status = 'PENDING'`, [model]);
-      return charge;
+  /** Waits until so many charges for a model have been admitted, ended or not. */
+  admittedOfModel(model: string, atLeast = 1): Promise<readonly BookedCharge[]> {
+    return eventually(`${atLeast} charges for ${model} are admitted`, async () => {
+      const charges = await this.ofModel(model);
+      return charges.length >= atLeast ? charges : undefined;
     });
   }
 
