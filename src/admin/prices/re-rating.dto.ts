@@ -63,7 +63,7 @@ export class ReRatingTotalsDto {
   undercharged_usd!: string;
   /** What is to be given back: what was too much, as far as anything is left of its charge. */
   credit_due_usd!: string;
-  /** What is to be debited: 0 unless differences are charged. */
+  /** What is to be debited: 0 unless differences are charged, and nothing of a charge that was refunded whole. */
   debit_due_usd!: string;
   credited_usd!: string;
   debited_usd!: string;

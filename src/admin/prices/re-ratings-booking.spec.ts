@@ -180,6 +180,24 @@ describe('past charges at another price, once they are booked', () => {
     await stage.expectProof();
   });
 
+  it('are debited nothing where a refund took them back whole, before the dry run or after it', async () => {
+    const acme = await plane.newTenant({ initial_balance_usd: '0.000001' });
+    const old = await price({ input: 0, output: 10 });
+    const [before, after] = [await charge(acme, old, { output: 10 }), await charge(acme, old, { output: 10 })];
+    const refund = (id: string): Promise<unknown> =>
+      plane.expectAdmin(201, 'POST', `transactions/${id}/refunds`, { reason_code: 'GOODWILL' });
+    await refund(before);
+    const plan = await planOf(await price({ input: 0, output: 15 }), { charge_differences: true });
+    expect(plan.data).toMatchObject([
+      { charge_id: before, due_usd: '0.000000000' },
+      { charge_id: after, due_usd: '-0.000000050' },
+    ]);
+    await refund(after);
+    expect(await stage.apply(plan)).toMatchObject({ status: 'applied', totals: { debited_usd: '0.000000000' } });
+    expect(await stage.balances(acme)).toEqual({ wallet: '1000', overrun: '0' });
+    await stage.expectProof();
+  });
+
   it('have their corrections among them, by the time of the call', async () => {
     const acme = await plane.newTenant({ initial_balance_usd: '0.000001' });
     const old = await price({ input: 0, output: 10 });

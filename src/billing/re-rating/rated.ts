@@ -9,3 +9,7 @@ export const RATED_NANO_USD = `
      select sum(l.amount_nano_usd) from billing_transaction l
       where l.original_transaction_id = c.id and l.type in ('credit_note', 'adjustment')
         and l.reason_code = '${OWN_REASON_CODE.reRated}'), 0))::bigint`;
+
+/** Whether a refund gave back the last of a charge `c`: then nobody pays for that call, however it is rated. */
+export const IS_REFUNDED = `
+  exists (select from billing_transaction l where l.id = c.reversed_by and l.type = 'refund')`;

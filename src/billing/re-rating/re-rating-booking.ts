@@ -7,7 +7,7 @@ import { balanceNow, Booking, lockAccounts, recordPosting } from '../ledger/book
 import { type CommittedCharge, giveBack, lockCharge } from '../ledger/giving-back';
 import { HOUSE_ACCOUNT } from '../ledger/house-accounts';
 import { OWN_REASON_CODE } from '../ledger/reason-codes';
-import { RATED_NANO_USD } from './rated';
+import { IS_REFUNDED, RATED_NANO_USD } from './rated';
 
 /** Trace ids derive from re-rating and charge, so that booking a line twice collides. */
 const RE_RATING_NAMESPACE = '1f4e0d52-9a0b-4a5e-8a41-7f0f4d1f5c3d';
@@ -31,7 +31,8 @@ interface Line {
 
 /**
  * Books the next lines of a plan, all of one tenant, in the caller's transaction; undefined where none is left. Of each line
- * at most what is due: less where the charge was given back, or rated anew, since it was planned.
+ * at most what is due: less where the charge was given back, or rated anew, since it was planned; no debit of one that was
+ * refunded whole.
  */
 export async function bookNextLines(client: PoolClient, reRatingId: string): Promise<BookedLines | undefined> {
   const next = await client.query<{ tenant_id: string }>(
@@ -79,7 +80,8 @@ interface Booked {
 async function book(client: PoolClient, { reRatingId, tenantId, line }: LineOf): Promise<Booked> {
   const accounts = await lockAccounts(client, tenantId);
   const charge = await lockCharge(client, tenantId, line.charge_id);
-  const tooMuch = (await ratedOf(client, charge)) - BigInt(line.re_rated);
+  const { rated, isRefunded } = await standingOf(client, charge);
+  const tooMuch = rated - BigInt(line.re_rated);
   const due = BigInt(line.due);
   const record = {
     traceId: v5(`${reRatingId}:${charge.id}`, RE_RATING_NAMESPACE),
@@ -92,7 +94,7 @@ async function book(client: PoolClient, { reRatingId, tenantId, line }: LineOf):
     const transactionId = await giveBack(client, accounts, charge, { ...record, type: 'credit_note', amount });
     return { amount, transactionId };
   }
-  const debit = leastAbove0(-due, -tooMuch);
+  const debit = isRefunded ? 0n : leastAbove0(-due, -tooMuch);
   if (debit === 0n) return { amount: 0n };
   const transactionId = newId();
   await recordPosting(client, {
@@ -112,12 +114,17 @@ async function book(client: PoolClient, { reRatingId, tenantId, line }: LineOf):
   return { amount: -debit, transactionId };
 }
 
-async function ratedOf(client: PoolClient, charge: CommittedCharge): Promise<bigint> {
-  const { rows } = await client.query<{ rated: string }>(
-    `select ${RATED_NANO_USD} as rated from billing_transaction c where c.id = $1`,
+interface Standing {
+  readonly rated: bigint;
+  readonly isRefunded: boolean;
+}
+
+async function standingOf(client: PoolClient, charge: CommittedCharge): Promise<Standing> {
+  const { rows } = await client.query<{ rated: string; is_refunded: boolean }>(
+    `select ${RATED_NANO_USD} as rated, ${IS_REFUNDED} as is_refunded from billing_transaction c where c.id = $1`,
     [charge.id],
   );
-  return BigInt(rows[0]?.rated ?? 0);
+  return { rated: BigInt(rows[0]?.rated ?? 0), isRefunded: rows[0]?.is_refunded === true };
 }
 
 function leastAbove0(first: bigint, ...rest: bigint[]): bigint {

@@ -3,7 +3,7 @@ import { costOf, type FrozenPrice, TOKEN_BUCKETS, type TokenCounts } from '../..
 import { BUCKET_NAMES } from '../../catalogue/price-json';
 import { refuse, RefusalError } from '../../kernel/errors';
 import { floorOfTime, newId } from '../../kernel/ids';
-import { RATED_NANO_USD } from './rated';
+import { IS_REFUNDED, RATED_NANO_USD } from './rated';
 
 /** Which charges, and at which price instead. */
 export interface ReRatingQuestion {
@@ -32,6 +32,7 @@ interface RatedRow {
   readonly funding: string;
   readonly price_version: string | null;
   readonly remaining: string;
+  readonly is_refunded: boolean;
   readonly rated: string;
   readonly tokens: unknown;
   readonly multiplier: string;
@@ -133,11 +134,14 @@ class Plan {
     };
   }
 
-  /** What was too dear goes back as far as anything is left; what was too cheap is debited where it was the tenant's money. */
+  /**
+   * What was too dear goes back as far as anything is left; what was too cheap is debited where it was the tenant's money and
+   * the charge still stands: one that was refunded whole, as the sweeper's is whose correction took its place, does not.
+   */
   private dueOf(row: RatedRow, tooMuch: bigint): bigint {
     const remaining = BigInt(row.remaining);
     if (tooMuch > 0n) return tooMuch < remaining ? tooMuch : remaining;
-    return this.question.chargesDifferences && row.funding === 'wallet' ? tooMuch : 0n;
+    return this.question.chargesDifferences && row.funding === 'wallet' && !row.is_refunded ? tooMuch : 0n;
   }
 
   private priceAt(multiplierMillionths: string): FrozenPrice {
@@ -162,7 +166,7 @@ function tokensOf(tokens: unknown, chargeId: string): TokenCounts {
 
 const RATED_COLUMNS = `
        c.id, c.tenant_id, c.funding, c.price_version, c.amount_nano_usd - c.refunded_nano_usd as remaining,
-       ${RATED_NANO_USD} as rated, s.arithmetic -> 'tokens' as tokens,
+       ${IS_REFUNDED} as is_refunded, ${RATED_NANO_USD} as rated, s.arithmetic -> 'tokens' as tokens,
        s.arithmetic -> 'prices' ->> 'multiplier_millionths' as multiplier`;
 
 const CHARGES = `
