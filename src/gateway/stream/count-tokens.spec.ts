@@ -94,6 +94,23 @@ describe('TokenCounter', () => {
     expect((await counter.count(answerOf([], { text, chunks: 0 }), PROMPT, 0)).tokens.output).toBe(1);
   });
 
+  it('estimates what the guard let pass by the guard’s own count: three times that would be more than was held', async () => {
+    const text = (): undefined => undefined;
+    const answer = answerOf([], { text, chunks: 40, writtenTokens: 45, isGuarded: true });
+    expect(await counter.count(answer, PROMPT, 0)).toMatchObject({ tokens: { output: 45 }, method: 'estimated' });
+  });
+
+  it('takes the larger of a provisional usage and what was counted on the way, where the text is gone', async () => {
+    const text = (): undefined => undefined;
+    const answer = answerOf([], { usage: reported, isUsageFinal: false, text, chunks: 900, writtenTokens: 1_200 });
+    expect(await counter.count(answer, PROMPT, 0)).toEqual({
+      tokens: { ...reported, output: 1_200 },
+      method: 'estimated',
+    });
+    const less = { ...answer, writtenTokens: 2 };
+    expect(await counter.count(less, PROMPT, 0)).toEqual({ tokens: reported, method: 'usage' });
+  });
+
   it('does not let a usage told on the way hide what was written after it', async () => {
     const long = 'one two three four five six seven eight nine ten';
     expect(await counter.count(answerOf([long], { usage: reported, isUsageFinal: false }), PROMPT, 0)).toEqual({

@@ -127,4 +127,36 @@ describe('TokenAccumulator', () => {
     expect(dropped.text()).toBeUndefined();
     expect(dropped.chunks).toBe(most + 1);
   });
+
+  it('counts what is written without parsing: the most of frames, bytes of text / 4, and what was reported', () => {
+    const role = JSON.stringify({ choices: [{ index: 0, delta: { role: 'assistant', content: '' } }] });
+    const written = (...frames: string[]): number => observe([role, ...frames]).accumulator.writtenTokens;
+    expect(written()).toBe(0);
+    expect(written(content('a'), content('b'))).toBe(2);
+    expect(written(content('x'.repeat(40)), content('b'))).toBe(11);
+    expect(written(content('a', usage(3, 50)), content('b'))).toBe(50);
+    expect(written(content('a'), finish('stop'), JSON.stringify({ choices: [], ...usage(3, 1) }))).toBe(1);
+    const call = { index: 0, function: { name: 'f', arguments: '{"city":"Paris"}' } };
+    expect(written(JSON.stringify({ choices: [{ index: 0, delta: { tool_calls: [call] } }] }))).toBe(5);
+    const thought = { reasoning: 'x'.repeat(40), reasoning_content: 'x'.repeat(40) };
+    expect(written(JSON.stringify({ choices: [{ index: 0, delta: thought }] }))).toBe(10);
+  });
+
+  it('tells what a frame would bring before it is observed, and nothing for one that brings no text', () => {
+    const { accumulator } = observe([content('a'), content('b')]);
+    const foretold = (frame: string): number => {
+      const block = Buffer.from(`data: ${frame}\n\n`);
+      return accumulator.tokensWith(block, 0, block.length);
+    };
+    expect([content('c'), content('x'.repeat(80)), finish('stop'), '[DONE]'].map(foretold)).toEqual([2, 21, 0, 0]);
+    expect(accumulator.tokensWith(Buffer.from(': waiting\n\n'), 0, 11)).toBe(0);
+    expect(foretold(JSON.stringify({ choices: [], ...usage(3, 1_000) }))).toBe(0);
+    expect(accumulator).toMatchObject({ chunks: 2, writtenTokens: 1, usage: undefined });
+  });
+
+  it('reads a usage in a frame whose last bracket is missing, and none whose number may have been cut', () => {
+    const last = JSON.stringify({ choices: [], ...usage(3, 50) });
+    expect(observe([finish('stop'), last.slice(0, -1)]).accumulator.usage).toMatchObject({ output: 50 });
+    expect(observe([finish('stop'), last.replace(/,"total.*$/, '')]).accumulator.usage).toBeUndefined();
+  });
 });

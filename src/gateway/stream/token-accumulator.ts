@@ -1,6 +1,6 @@
 import { type TokenCounts } from '../../catalogue/price';
 import { type CollectedText } from '../dialects/collected-text';
-import { isObject, type JsonObject } from '../dialects/json-value';
+import { type JsonObject, parseObject } from '../dialects/json-value';
 import { type FrameKind, type StreamReading } from '../dialects/stream-reading';
 import { FrameScanner } from './frame-scanner';
 import { KeptFrames } from './kept-frames';
@@ -158,10 +158,5 @@ function isDone(block: Buffer, data: number): boolean {
 }
 
 function parseFrame(block: Buffer, start: number, end: number): JsonObject | undefined {
-  try {
-    const parsed: unknown = JSON.parse(dataOf(block, start, end));
-    return isObject(parsed) ? parsed : undefined;
-  } catch {
-    return undefined;
-  }
+  return parseObject(dataOf(block, start, end));
 }

@@ -1,0 +1,58 @@
+import { NO_TOKENS } from '../../../catalogue/price';
+import { usageFromAnthropic } from './usage';
+
+describe('usageFromAnthropic', () => {
+  it('adds cached tokens to the input, which does not include them', () => {
+    expect(
+      usageFromAnthropic({
+        input_tokens: 100,
+        cache_read_input_tokens: 2_000,
+        cache_creation_input_tokens: 300,
+        output_tokens: 50,
+        server_tool_use: { web_search_requests: 3 },
+        service_tier: 'standard',
+      }),
+    ).toEqual({ ...NO_TOKENS, inputUncached: 100, inputCached: 2_000, cacheWrite: 300, output: 50 });
+  });
+
+  it('sums what was written to the cache by its lifetime where no total is told', () => {
+    const cache_creation = { ephemeral_5m_input_tokens: 20, ephemeral_1h_input_tokens: 5 };
+    const counts = { input_tokens: 1, output_tokens: 1 };
+    expect(usageFromAnthropic({ ...counts, cache_creation })).toMatchObject({ cacheWrite: 25 });
+    const told = { ...counts, cache_creation, cache_creation_input_tokens: 30 };
+    expect(usageFromAnthropic(told)).toMatchObject({ cacheWrite: 30 });
+    expect(usageFromAnthropic({ ...counts, cache_creation: {} })).toMatchObject({ cacheWrite: 0 });
+  });
+
+  it('takes an explicit zero as a count', () => {
+    expect(usageFromAnthropic({ input_tokens: 0, output_tokens: 0 })).toEqual(NO_TOKENS);
+  });
+
+  it('keeps what was told before and is not told again, and takes what is', () => {
+    const before = { ...NO_TOKENS, inputUncached: 12, inputCached: 7, cacheWrite: 3, output: 1 };
+    expect(usageFromAnthropic({ output_tokens: 30 }, before)).toEqual({ ...before, output: 30 });
+    expect(usageFromAnthropic({ input_tokens: null, output_tokens: 30 }, before)).toEqual({ ...before, output: 30 });
+    const told = {
+      input_tokens: 15_665,
+      cache_read_input_tokens: 0,
+      cache_creation_input_tokens: 0,
+      output_tokens: 795,
+    };
+    expect(usageFromAnthropic(told, before)).toEqual({ ...NO_TOKENS, inputUncached: 15_665, output: 795 });
+  });
+
+  it.each([
+    ['undefined', undefined],
+    ['null', null],
+    ['an empty object', {}],
+    ['no output', { input_tokens: 5 }],
+    ['a negative', { input_tokens: -5, output_tokens: 6 }],
+    ['a fraction', { input_tokens: 5, output_tokens: 6.5 }],
+    ['text', { input_tokens: '5', output_tokens: 6 }],
+    ['beyond belief', { input_tokens: 5, output_tokens: 1e15 }],
+  ])('takes %s as missing, and keeps the count that was told before', (_, usage) => {
+    expect(usageFromAnthropic(usage)).toBeUndefined();
+    const before = { ...NO_TOKENS, inputUncached: 5, output: 4 };
+    expect(usageFromAnthropic(usage, before)).toMatchObject({ inputUncached: 5 });
+  });
+});
