@@ -90,6 +90,13 @@ describe('what calls cost the house', () => {
       'reset',
     ],
     [
+      'an error event with a usage, before a byte was sent',
+      { body: `data: {${ERROR},${REPORTED}}\n\n` },
+      true,
+      200,
+      'reset',
+    ],
+    [
       'an error event after a usage, before a byte was sent',
       { body: `data: {"choices":[],${REPORTED}}\n\ndata: {${ERROR}}\n\n` },
       true,

@@ -28,35 +28,38 @@ interface GroupRow extends AmountsRow {
 
 /**
  * Everything that was booked for the charges admitted in a range, of which a UUIDv7 is a range too: the charges, what was
- * booked for them later, and what the house paid for their attempts. An attempt belongs to its own upstream, which need not
- * be the one that served. $1 and $2 are ids, $3 a tenant or null.
+ * booked for them later (and for that in its turn), and what the house paid for their attempts. Each arm is a range of an
+ * index. An attempt belongs to its own upstream, which need not be the one that served. $1 and $2 are ids, $3 a tenant or
+ * null.
  */
 const ENTRIES = `
-with recursive charge as materialized (
-  select b.id, b.model, b.upstream_id, b.upstream_name, b.status, b.amount_nano_usd, b.upstream_cost_nano_usd
-    from billing_transaction b
-   where b.id >= $1 and b.id < $2 and b.type = 'charge' and b.status <> 'PENDING'
-     and ($3::uuid is null or b.tenant_id = $3)),
-booked as (
-  select c.id as charge_id, x.id, x.type, x.status, x.amount_nano_usd, x.upstream_cost_nano_usd
-    from charge c join billing_transaction x on x.original_transaction_id = c.id
+with recursive booked as (
+  select x.original_transaction_id as charge_id, x.id, x.type, x.status, x.amount_nano_usd, x.upstream_cost_nano_usd
+    from billing_transaction x
+   where x.original_transaction_id >= $1 and x.original_transaction_id < $2 and ($3::uuid is null or x.tenant_id = $3)
   union
   select k.charge_id, x.id, x.type, x.status, x.amount_nano_usd, x.upstream_cost_nano_usd
     from booked k join billing_transaction x on x.original_transaction_id = k.id),
 entry as (
-  select c.model, c.upstream_id, c.upstream_name, 1 as charges, c.amount_nano_usd::numeric as charged,
-         0::numeric as credited, c.upstream_cost_nano_usd::numeric as upstream_cost, 0::numeric as house_cost
-    from charge c where c.status = 'COMMITTED'
+  select b.model, b.upstream_id, max(b.upstream_name) as upstream_name, count(*) as charges,
+         sum(b.amount_nano_usd) as charged, 0::numeric as credited, sum(b.upstream_cost_nano_usd) as upstream_cost,
+         0::numeric as house_cost
+    from billing_transaction b
+   where b.id >= $1 and b.id < $2 and b.type = 'charge' and b.status = 'COMMITTED'
+     and ($3::uuid is null or b.tenant_id = $3)
+   group by b.model, b.upstream_id
   union all
   select c.model, c.upstream_id, c.upstream_name, 0, case k.type when 'correction' then k.amount_nano_usd else 0 end,
          case k.type when 'correction' then 0 else k.amount_nano_usd end, k.upstream_cost_nano_usd, 0
-    from booked k join charge c on c.id = k.charge_id where k.status = 'COMMITTED'
+    from booked k join billing_transaction c on c.id = k.charge_id and c.type = 'charge'
+   where k.status = 'COMMITTED'
   union all
   select c.model, split_part(a.name, ':', 2)::uuid, null, 0, 0, 0, 0, t.amount_nano_usd
     from ledger_transfer t
-    join charge c on c.id = t.transaction_id
+    join billing_transaction c on c.id = t.transaction_id
     join ledger_account a on a.id = t.credit_account_id
-   where t.kind = 'upstream_cost' and t.transaction_id >= $1 and t.transaction_id < $2)`;
+   where t.kind = 'upstream_cost' and t.transaction_id >= $1 and t.transaction_id < $2
+     and ($3::uuid is null or c.tenant_id = $3))`;
 
 const SUMS = `
   sum(e.charges) as charges, sum(e.charged) as charged, sum(e.credited) as credited,

@@ -199,7 +199,7 @@ function reportedUsage(
   reader: ResponseReader,
   verdict: AttemptVerdict,
 ): TokenCounts | undefined {
-  if (result.kind === 'stream') return result.ending.answer.usage;
+  if (result.kind === 'stream') return result.ending.accumulator.usageBesideError ?? result.ending.answer.usage;
   if (verdict.kind === 'answered' && verdict.answer.kind === 'body') return verdict.answer.completion.usage;
   return usageReportedIn(reader.body);
 }
