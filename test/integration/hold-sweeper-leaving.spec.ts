@@ -1,7 +1,7 @@
 import { Client } from 'pg';
 import { nanoUsd } from '../../src/kernel/money';
 import { newId } from '../../src/kernel/ids';
-import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
+import { holdsKey, quotaKey, tenantsOfProcessKey } from '../../src/quota/quota-keys';
 import { createTenant, type MoneyProcess, openCharge, outputOf, startMoneyProcess } from '../support/money-harness';
 import { usedIn } from '../support/projection';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy';
@@ -58,6 +58,7 @@ describe('a process that leaves, and what it leaves to the hold sweeper', () => 
     await leaving.close();
     expect(await statusOfLeaving()).toBe('ended');
     expect(await staying.redis.client.hmget(quotaKey(limits.tenantId), 'held', 'posted')).toEqual(['0', '980']);
+    expect(await staying.redis.client.exists(tenantsOfProcessKey(idOf(leaving)))).toBe(0);
   });
 
   it('has not ended while Redis hangs: the sweeper tells the projection what it could not', async () => {
@@ -71,6 +72,7 @@ describe('a process that leaves, and what it leaves to the hold sweeper', () => 
     await leaving.close();
     expect(await statusOfLeaving()).toBe('alive');
     expect(await staying.redis.client.hget(quotaKey(limits.tenantId), 'held')).toBe('500');
+    expect(await staying.redis.client.exists(tenantsOfProcessKey(idOf(leaving)))).toBe(1);
 
     await sweepTheSilent();
     expect(await staying.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);

@@ -7,6 +7,7 @@ import { Settings } from '../../platform/config/settings';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { ProcessIdentity } from '../../platform/process/process-identity';
 import { EpochAuthority } from '../../quota/epoch-authority';
+import { ProcessHolds } from '../../quota/redis/process-holds';
 import { Charges } from '../settlement/charges';
 import { messageOf } from '../../kernel/error-message';
 
@@ -35,6 +36,7 @@ export class GatewayProcess implements OnApplicationShutdown {
     private readonly process: ProcessIdentity,
     private readonly charges: Charges,
     private readonly epochs: EpochAuthority,
+    private readonly holds: ProcessHolds,
     private readonly settings: Settings,
   ) {}
 
@@ -63,18 +65,25 @@ export class GatewayProcess implements OnApplicationShutdown {
       this.logger.warn('this process leaves something open: the sweeper of another process ends it');
       return;
     }
-    // The ledger has the last word: an ending that Postgres refused has left its PENDING row.
-    await this.pool
-      .query(
-        `update gateway_process p set status = 'ended'
-          where id = $1 and status = 'alive' and not exists (
-            select 1 from billing_transaction b
-             where b.id >= p.oldest_open_id and b.process_id = p.id and b.status = 'PENDING')`,
-        [this.process.id],
-      )
-      .catch((error: unknown) => {
-        this.logger.warn(`the end of this process was not recorded: ${String(error)}`);
-      });
+    try {
+      const hasEnded = await this.recordEnd();
+      // Nobody looks there any more, and nobody else would take it away.
+      if (hasEnded && this.holds.isReady) await this.holds.forgetTenantsOf(this.process.id, 0);
+    } catch (error) {
+      this.logger.warn(`the end of this process was not recorded: ${messageOf(error)}`);
+    }
+  }
+
+  /** The ledger has the last word: an ending that Postgres refused has left its PENDING row. */
+  private async recordEnd(): Promise<boolean> {
+    const { rowCount } = await this.pool.query(
+      `update gateway_process p set status = 'ended'
+        where id = $1 and status = 'alive' and not exists (
+          select 1 from billing_transaction b
+           where b.id >= p.oldest_open_id and b.process_id = p.id and b.status = 'PENDING')`,
+      [this.process.id],
+    );
+    return rowCount === 1;
   }
 
   /** Raises the beat; calls the listener where this process finds that it was declared dead. */
