@@ -242,6 +242,26 @@ describe('the sweeper, of a dead process that streamed', () => {
     await expectInvariants(living);
   });
 
+  it('is corrected once where it is refunded at the same moment: before it, of it, or not any more', async () => {
+    for (let round = 0; round < 4; round += 1) {
+      const before = BigInt((await balance()) ?? 0);
+      const charge = await checkpointed(12);
+      await sweep();
+      const goodwill = living.ledger.refund({
+        tenantId: limits.tenantId,
+        chargeId: charge.held.holdId,
+        reasonCode: 'GOODWILL',
+        description: 'test',
+        amount: nanoUsd(3n),
+        idempotencyKey: newId(),
+      });
+      const [refunded, settled] = await Promise.allSettled([goodwill, charge.settle(outputOf(15))]);
+      expect(settled.status).toBe('fulfilled');
+      expect(BigInt((await balance()) ?? 0)).toBe(before - 15n + (refunded.status === 'fulfilled' ? 3n : 0n));
+    }
+    await expectInvariants(living);
+  });
+
   it('gives back what it charged where the process, once it wakes up, charges nothing', async () => {
     const charge = await checkpointed(120);
     await sweep();

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { Client } from 'pg';
 import { Invariants } from '../../src/billing/invariants/invariants.service';
 import { MAX_PROMO_NANO_USD } from '../../src/billing/ledger/booking';
 import type { RefundPosting } from '../../src/billing/ledger/refund';
@@ -147,5 +148,23 @@ describe('a charge that is given back in parts', () => {
     expect(await money.ledger.refund(due)).toMatchObject({ isRepeat: true, amount: 100n, posted: 1_000n });
     await expect(refund(limits, id, 1n)).rejects.toMatchObject({ refusal: { code: 'CONFLICT', param: 'amount_usd' } });
     await expectProof();
+  });
+
+  it('is refused where its transfers were taken out of the ledger: who paid it is not known any more', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n));
+    const id = await charged(limits, 300n, 120);
+    const owner = new Client({ connectionString: database.url });
+    await owner.connect();
+    await owner.query(`set session_replication_role = replica`);
+    await owner.query(`delete from ledger_transfer where transaction_id = $1`, [id]);
+    await owner.end();
+    await expect(refund(limits, id, 1n)).rejects.toMatchObject({
+      refusal: { code: 'CONFLICT', values: { reason: 'the transfers of the charge are no longer kept' } },
+    });
+    const { rows } = await money.pool.query<object>(
+      `select refunded_nano_usd as refunded from billing_transaction where tenant_id = $1 and type <> 'adjustment'`,
+      [limits.tenantId],
+    );
+    expect(rows).toEqual([{ refunded: '0' }]);
   });
 });
