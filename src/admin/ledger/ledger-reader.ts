@@ -54,11 +54,11 @@ export class LedgerReader {
     if (accountIds.length === 0) return new Map();
     const rows: { id: string; posted: string }[] = await this.dataSource.query(
       `select id, sum(amount) as posted from (
-         select credit_account_id as id, amount_nano_usd as amount from ledger_transfer
-          where credit_account_id = any ($1::uuid[])
+         select credit_account_id as id, sum(amount_nano_usd) as amount from ledger_transfer
+          where credit_version is null and credit_account_id = any ($1::uuid[]) group by 1
          union all
-         select debit_account_id, -amount_nano_usd from ledger_transfer
-          where debit_account_id = any ($1::uuid[])
+         select debit_account_id, -sum(amount_nano_usd) from ledger_transfer
+          where debit_version is null and debit_account_id = any ($1::uuid[]) group by 1
          union all
          select account_id, posted_nano_usd from ledger_opening_balance
           where account_id = any ($1::uuid[]) and month = (select max(month) from ledger_opening_balance)) entries

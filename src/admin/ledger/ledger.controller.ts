@@ -32,11 +32,14 @@ export class LedgerController {
   ) {}
 
   @Get('transactions')
-  @ApiOperation({ summary: 'Charges and postings, newest first, with totals over everything the filters let through' })
+  @ApiOperation({
+    summary:
+      'Charges and postings, newest first; with totals over everything the filters let through, where they narrow it',
+  })
   @ApiPageOf(TransactionDto, { totals: TransactionTotalsDto })
   listTransactions(
     @Query() query: TransactionQuery,
-  ): Promise<Page<TransactionDto> & { readonly totals: TransactionTotalsDto }> {
+  ): Promise<Page<TransactionDto> & { readonly totals: TransactionTotalsDto | null }> {
     return this.transactions.list(query);
   }
 

@@ -93,7 +93,10 @@ export class TransactionDetailDto extends TransactionDto {
   arithmetic!: unknown;
 }
 
-/** Over every row the filters let through, not only the page; read by the same query as the rows. */
+/**
+ * Over every row the filters let through, not only the page; read by the same query as the rows. Null unless a tenant, a trace
+ * id or an original transaction narrows the list: nobody waits for the sum of all that ever happened.
+ */
 export class TransactionTotalsDto {
   count!: number;
   /** Σ amounts of COMMITTED rows. */

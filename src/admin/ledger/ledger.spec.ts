@@ -53,6 +53,14 @@ describe('the ledger as the control plane shows it', () => {
     expect(one).toMatchObject({ totals: { count: 1 }, has_more: false, next_cursor: null });
     const none = await plane.expectAdmin(200, 'GET', `transactions?tenant_id=${tenantId}&model=other&status=COMMITTED`);
     expect(none).toMatchObject({ data: [], totals: { count: 0, amount_usd: '0.000000000' } });
+    const whole = await plane.expectAdmin(200, 'GET', 'transactions?limit=2');
+    expect(whole).toMatchObject({ totals: null, has_more: true });
+    expect(
+      await plane.expectAdmin(200, 'GET', `transactions?model=gpt-x&after=${textOf(whole, 'next_cursor')}`),
+    ).toMatchObject({
+      totals: null,
+      data: expect.arrayContaining([expect.objectContaining({ model: 'gpt-x' })]) as unknown,
+    });
     const id = textOf(seen[0] as Record<string, unknown>, 'id');
     expect(await plane.expectAdmin(200, 'GET', `transactions/${id}`)).toEqual({
       ...(seen[0] as object),

@@ -13,7 +13,7 @@ import type {
   TransactionTotalsDto,
 } from './ledger.dto';
 
-type TransactionPage = Page<TransactionDto> & { readonly totals: TransactionTotalsDto };
+type TransactionPage = Page<TransactionDto> & { readonly totals: TransactionTotalsDto | null };
 
 interface TotalsRow {
   readonly total_count: string;
@@ -28,6 +28,9 @@ type RawRow = TotalsRow & { readonly id: string | null } & Readonly<Record<strin
 /** Columns a transaction can be found by; each also a field of TransactionQuery. */
 const FILTERS = ['tenant_id', 'trace_id', 'status', 'type', 'model', 'original_transaction_id'] as const;
 
+/** Of these, what bounds the rows that totals are summed over. */
+const NARROWING = ['tenant_id', 'trace_id', 'original_transaction_id'] as const;
+
 /** Reads the business record of charges and postings. */
 @Injectable()
 export class TransactionsService {
@@ -35,25 +38,27 @@ export class TransactionsService {
 
   async list(query: TransactionQuery): Promise<TransactionPage> {
     const { conditions, values } = filtersOf(query);
+    const isSummed = NARROWING.some((column) => query[column] !== undefined);
     const page = [...values, query.after ?? null, query.limit + 1];
+    // What narrows the list bounds its rows, which are then read once for both; else the page comes by the id alone.
     const rows: RawRow[] = await this.dataSource.query(
-      `with filtered as (select * from billing_transaction ${conditions}),
+      `with filtered as ${isSummed ? '' : 'not '}materialized (select * from billing_transaction ${conditions}),
             totals as (
               select count(*) as total_count,
                      coalesce(sum(amount_nano_usd) filter (where status = 'COMMITTED'), 0) as total_amount,
                      coalesce(sum(hold_nano_usd) filter (where status = 'PENDING'), 0) as total_held,
                      coalesce(sum(refunded_nano_usd), 0) as total_refunded
-                from filtered),
+                from filtered where ${String(isSummed)}),
             page as (
               select * from filtered
-               where $${page.length - 1}::uuid is null or id < $${page.length - 1}::uuid
+               where id < coalesce($${page.length - 1}::uuid, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
                order by id desc limit $${page.length})
        select * from totals left join page on true order by page.id desc`,
       page,
     );
     const repository = this.dataSource.getRepository(BillingTransaction);
     const found = rows.filter((row) => row.id !== null).map((row) => hydrate(repository, row));
-    return { ...pageOf(found, query.limit, render), totals: totalsOf(rows[0]) };
+    return { ...pageOf(found, query.limit, render), totals: isSummed ? totalsOf(rows[0]) : null };
   }
 
   async get(id: string): Promise<Readonly<TransactionDetailDto>> {

@@ -26,9 +26,11 @@ export function pageOf<Row extends { readonly id: string }, T>(
   };
 }
 
-/** Documents a list of `model`; `extra` names properties beside the page's own. */
+/** Documents a list of `model`; `extra` names properties beside the page's own, each of them or null. */
 export function ApiPageOf(model: Type, extra: Readonly<Record<string, Type>> = {}): MethodDecorator {
-  const beside = Object.entries(extra).map(([name, type]) => [name, { $ref: getSchemaPath(type) }] as const);
+  const beside = Object.entries(extra).map(
+    ([name, type]) => [name, { anyOf: [{ $ref: getSchemaPath(type) }, { type: 'null' }] }] as const,
+  );
   return applyDecorators(
     ApiExtraModels(model, ...Object.values(extra)),
     ApiOkResponse({
