@@ -135,7 +135,7 @@ describe('corrections', () => {
       idempotencyKey: randomUUID(),
     };
     const isPossible = wanted <= reference.left(charge);
-    if (isPossible) reference.giveBack(charge, wanted);
+    if (isPossible) reference.refund(charge, wanted);
     const outcome = await money.ledger.refund(asked).catch((error: unknown) => error);
     expect([wanted, outcome instanceof RefusalError]).toEqual([wanted, !isPossible]);
     // Sent again it is the same refund, or refused again.

@@ -9,6 +9,8 @@ interface ReferenceCharge {
   /** In the order in which it was taken. */
   readonly taken: readonly (readonly [Payer, bigint])[];
   givenBack: bigint;
+  /** The last of it by a refund: nobody pays for it any more, however it is rated. */
+  isRefunded: boolean;
   /** By re-ratings alone, credits above 0. */
   reRated: bigint;
 }
@@ -44,14 +46,19 @@ export class Reference {
   charge(id: string, tokens: bigint, isGranted: boolean): void {
     const taken: (readonly [Payer, bigint])[] = isGranted ? [['house', tokens]] : this.spend(tokens, true);
     this.revenue += tokens;
-    this.charges.push({ id, tokens, amount: tokens, taken, givenBack: 0n, reRated: 0n });
+    this.charges.push({ id, tokens, amount: tokens, taken, givenBack: 0n, isRefunded: false, reRated: 0n });
   }
 
   left(charge: ReferenceCharge): bigint {
     return charge.amount - charge.givenBack;
   }
 
-  giveBack(charge: ReferenceCharge, amount: bigint): void {
+  refund(charge: ReferenceCharge, amount: bigint): void {
+    this.giveBack(charge, amount);
+    charge.isRefunded = this.left(charge) === 0n;
+  }
+
+  private giveBack(charge: ReferenceCharge, amount: bigint): void {
     let before = charge.givenBack;
     let rest = amount;
     let toWallet = 0n;
@@ -79,7 +86,7 @@ export class Reference {
         this.giveBack(charge, credit);
         charge.reRated += credit;
         booked.credited += credit;
-      } else if (chargesDifferences && charge.taken.every(([payer]) => payer !== 'house')) {
+      } else if (chargesDifferences && !charge.isRefunded && charge.taken.every(([payer]) => payer !== 'house')) {
         this.spend(-tooMuch, false);
         this.revenue -= tooMuch;
         charge.reRated += tooMuch;
