@@ -187,6 +187,19 @@ describe('the receipt of a call', () => {
     });
   });
 
+  it('of a repeated call says that it was not charged again, and what it cost the first time stays', async () => {
+    const { name } = await calls.model([GOOD]);
+    const again = { 'idempotency-key': 'receipts-once' };
+    const first = await calls.call(key, name, {}, calls.gateway, again);
+    const second = await calls.call(key, name, {}, calls.gateway, again);
+    expect([second.status, second.text]).toEqual([200, first.text]);
+    expect(second.traceId).not.toBe(first.traceId);
+    expect(await calls.receipt(key, second.traceId)).toMatchObject({
+      ...{ status: 'uncharged', end_reason: 'replayed', transaction_id: null, cost_usd: usdOf(0n), attempts: [] },
+    });
+    expect(await calls.receipt(key, first.traceId)).toMatchObject({ status: 'committed', cost_usd: usdOf(CHARGED) });
+  });
+
   it('is the tenant’s alone, whichever of its keys asks', async () => {
     const { name } = await calls.model([GOOD]);
     const { traceId } = await calls.call(key, name);

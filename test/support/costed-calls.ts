@@ -90,18 +90,24 @@ export class CostedCalls {
     return { name, upstreamIds };
   }
 
-  async call(key: string, model: string, fields: object = {}, gateway = this.gateway): Promise<CalledBack> {
+  async call(
+    key: string,
+    model: string,
+    fields: object = {},
+    gateway = this.gateway,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<CalledBack> {
     const ask = (): Promise<Response> =>
       fetch(`${gateway.url}/v1/chat/completions`, {
         method: 'POST',
-        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json' },
+        headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers },
         body: JSON.stringify({ model, messages: [{ role: 'user', content: 'Hello' }], ...fields }),
       });
     await this.knows(gateway, key, model);
     const response = await ask();
-    const { status, headers } = response;
     const text = await response.text().catch(() => 'torn');
-    return { status, headers, text, traceId: headers.get('x-request-id') ?? '' };
+    const traceId = response.headers.get('x-request-id') ?? '';
+    return { status: response.status, headers: response.headers, text, traceId };
   }
 
   /** The tenant's receipt once everything is written: the operational record, and the row of a void, are behind the answer. */
@@ -111,7 +117,8 @@ export class CostedCalls {
       if (response.status !== 200) return undefined;
       const receipt = (await response.json()) as Receipt;
       const isAdmitted = receipt.attempts.length > 0;
-      const isWhole = isAdmitted ? receipt.transaction_id !== null : receipt.error_code !== null;
+      const isOver = receipt.error_code !== null || receipt.end_reason === 'replayed';
+      const isWhole = isAdmitted ? receipt.transaction_id !== null : isOver;
       return isWhole && receipt.status !== 'pending' ? receipt : undefined;
     });
   }
