@@ -1,4 +1,5 @@
 import { Injectable, Logger } from '@nestjs/common';
+import { MultipliedPrices } from '../../../catalogue/multiplied-prices';
 import { PriceBook } from '../../../catalogue/price-book';
 import { type FrozenPrice, type ModelProfile, UNSCALED_MULTIPLIER_MILLIONTHS } from '../../../catalogue/price';
 import { type Refusal, refuse } from '../../../kernel/errors';
@@ -34,6 +35,8 @@ export class RoutingStep implements WorkflowStep {
   private readonly logger = new Logger(RoutingStep.name);
   private readonly isCharged: boolean;
   private isFailing = false;
+  /** Free times the caller's multiplier is free, but says what a price would have been multiplied by. */
+  private readonly free = new MultipliedPrices();
 
   constructor(
     private readonly router: Router,
@@ -58,7 +61,8 @@ export class RoutingStep implements WorkflowStep {
     if (!price && this.isCharged && context.request.principal.unknownPricePolicy === 'reject') {
       return refuse('MODEL_NOT_PRICED', { param: 'model', values: { model } });
     }
-    context.routing = { candidates, price: price ?? FREE, profile };
+    const { priceMultiplierMillionths } = context.request.principal;
+    context.routing = { candidates, price: price ?? this.free.of(FREE, priceMultiplierMillionths), profile };
     return undefined;
   }
 

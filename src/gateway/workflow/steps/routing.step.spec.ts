@@ -1,0 +1,70 @@
+import { testSettings } from '../../../../test/support/test-settings';
+import type { UnknownPricePolicy } from '../../../auth/principal';
+import { defaultProfile } from '../../../catalogue/default-profile';
+import { pricesJson } from '../../../catalogue/price-json';
+import type { FrozenPrice } from '../../../catalogue/price';
+import type { PriceBook } from '../../../catalogue/price-book';
+import type { Settings } from '../../../platform/config/settings';
+import type { Router } from '../../../routing/router';
+import { WorkflowContext } from '../workflow.context';
+import type { StepOutcome } from '../workflow-step';
+import { RoutingStep } from './routing.step';
+
+const PRICED: FrozenPrice = { version: '7', multiplierMillionths: 850_000n } as FrozenPrice;
+
+interface Routed {
+  readonly outcome: StepOutcome;
+  readonly price: FrozenPrice;
+}
+
+/** The price book knows `priced`; it is asked with the multiplier, and answers with it. */
+function stepOf(runMode: Settings['runMode'] = 'standard'): (model: string, caller?: Caller) => Promise<Routed> {
+  const prices = {
+    priceOf: (model: string, _atMs: number, multiplier: bigint) =>
+      model === 'priced' ? { ...PRICED, multiplierMillionths: multiplier } : undefined,
+    profileOf: defaultProfile,
+  } as unknown as PriceBook;
+  const router = { plan: () => [] } as unknown as Router;
+  const step = new RoutingStep(router, prices, testSettings({ runMode }));
+  return async (model, { policy = 'reject', multiplier = 1_000_000n } = {}) => {
+    const principal = { unknownPricePolicy: policy, priceMultiplierMillionths: multiplier };
+    const context = new WorkflowContext({ principal, receivedAtMs: 0 } as never);
+    context.validation = { chat: { model } } as WorkflowContext['validation'];
+    const outcome = await step.execute(context);
+    return { outcome, price: outcome === undefined ? context.routing.price : PRICED };
+  };
+}
+
+interface Caller {
+  readonly policy?: UnknownPricePolicy;
+  readonly multiplier?: bigint;
+}
+
+describe('the price that is frozen for a call', () => {
+  it('is the book’s, times what the caller’s group pays', async () => {
+    const { outcome, price } = await stepOf()('priced', { multiplier: 1_200_000n });
+    expect([outcome, price]).toMatchObject([undefined, { version: '7', multiplierMillionths: 1_200_000n }]);
+  });
+
+  it('is none for a model that has none, where the tenant rejects those', async () => {
+    expect((await stepOf()('unpriced')).outcome).toMatchObject({ code: 'MODEL_NOT_PRICED', param: 'model' });
+  });
+
+  it('is free of any version where the tenant serves them, and names the caller’s multiplier all the same', async () => {
+    const route = stepOf();
+    const first = await route('unpriced', { policy: 'free', multiplier: 850_000n });
+    expect(first.price.version).toBeNull();
+    expect(pricesJson(first.price)).toMatchObject({
+      input_uncached: '0',
+      output: '0',
+      multiplier_millionths: '850000',
+    });
+    const again = await route('unpriced', { policy: 'free', multiplier: 850_000n });
+    expect(again.price).toBe(first.price);
+    expect((await route('unpriced', { policy: 'free' })).price.multiplierMillionths).toBe(1_000_000n);
+  });
+
+  it('is free where nobody is charged', async () => {
+    expect((await stepOf('simple')('unpriced')).price.version).toBeNull();
+  });
+});
