@@ -1,8 +1,6 @@
 import { ApiProperty } from '@nestjs/swagger';
-import { IsIn, IsISO8601, IsOptional, IsUUID, Matches } from 'class-validator';
-
-const NAMES_ITS_ZONE = /(Z|[+-]\d{2}:?\d{2})$/;
-const ZONE_MESSAGE = { message: '$property must name its zone, such as 2027-01-01T00:00:00Z' };
+import { IsIn, IsOptional, IsUUID } from 'class-validator';
+import { IsInstant } from '../validation/fields.decorator';
 
 export class MarginQuery {
   @ApiProperty({ enum: ['model', 'upstream'] })
@@ -11,14 +9,12 @@ export class MarginQuery {
 
   /** RFC 3339 with zone. Left out: 30 days before `to`. */
   @IsOptional()
-  @Matches(NAMES_ITS_ZONE, ZONE_MESSAGE)
-  @IsISO8601({ strict: true })
+  @IsInstant()
   from?: string;
 
   /** RFC 3339 with zone, not included. Left out: now. At most 92 days after `from`. */
   @IsOptional()
-  @Matches(NAMES_ITS_ZONE, ZONE_MESSAGE)
-  @IsISO8601({ strict: true })
+  @IsInstant()
   to?: string;
 
   @IsOptional()

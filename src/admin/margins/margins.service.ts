@@ -103,12 +103,19 @@ export class MarginsService {
   }
 
   private rangeOf({ from, to }: MarginQuery): { readonly fromMs: number; readonly toMs: number } {
-    const toMs = to === undefined ? this.clock.nowMs() : Date.parse(to);
-    const fromMs = from === undefined ? toMs - DEFAULT_DAYS * DAY_MS : Date.parse(from);
+    const toMs = to === undefined ? this.clock.nowMs() : instantOf(to, 'to');
+    const fromMs = from === undefined ? toMs - DEFAULT_DAYS * DAY_MS : instantOf(from, 'from');
     if (fromMs >= toMs) throw invalid('from', 'must be before to');
     if (toMs - fromMs > MAX_DAYS * DAY_MS) throw invalid('from', `must be at most ${MAX_DAYS} days before to`);
     return { fromMs, toMs };
   }
+}
+
+function instantOf(text: string, param: 'from' | 'to'): number {
+  const atMs = Date.parse(text);
+  // A week such as 2026-W05 has the form of a date.
+  if (Number.isNaN(atMs)) throw invalid(param, 'is not a date');
+  return atMs;
 }
 
 function renderGroup(row: GroupRow, groupBy: MarginQuery['group_by']): Readonly<MarginDto> {
