@@ -1,5 +1,5 @@
 import { outputLeft, type HoldCoverage } from '../../catalogue/hold-coverage';
-import type { FrozenPrice } from '../../catalogue/price';
+import { costOf, type FrozenPrice } from '../../catalogue/price';
 import { type Refusal, refuse } from '../../kernel/errors';
 import { addNanoUsd, type NanoUsd, ZERO_NANO_USD } from '../../kernel/money';
 import type { Metrics } from '../../platform/metrics/metrics';
@@ -231,6 +231,8 @@ export class StreamGuard {
     const counted = await countSafely(() => this.count(answer));
     if (!counted || counted.method === 'estimated') return undefined;
     const { tokens } = counted;
+    // Spent by what was reported at once, such as thoughts nobody saw: what follows need not raise the count to cost more.
+    if (costOf(tokens, this.price) > this.budget) return 0;
     const left = outputLeft(tokens, this.price, this.budget);
     const written = answer.writtenTokens ?? 0;
     // Where the quick count is too low, as for text in pieces of one token and many bytes, it stays too low.
