@@ -61,7 +61,7 @@ export interface Settlement {
   /** Why the answer ended, such as `complete` or `client_left`. */
   readonly endReason: string;
   readonly servedBy: ServedBy;
-  /** Of the tokens, at the upstream's own cost price as it was when the attempt started. */
+  /** Of what the upstream used, at its own cost price as it was when the attempt started. */
   readonly upstreamCost: NanoUsd;
   /** Of attempts that failed. */
   readonly houseCosts?: readonly HouseCost[];

@@ -1,7 +1,7 @@
 import { adminCall } from '../factories/admin-client';
 import { createApiKey, createTenant } from '../factories/tenants';
 import type { Behaviour } from '../simulator/behaviour';
-import { COSTS, CostedCalls, type Receipt, usdOf } from '../support/costed-calls';
+import { COSTS, CostedCalls, nanoOf, type Receipt, usdOf } from '../support/costed-calls';
 import { brokenInvariants } from '../support/gateway-stack';
 
 /** 8 prompt tokens by the tokenizer, six words. 100 and 50 are reported. */
@@ -190,6 +190,30 @@ describe('what calls cost the house', () => {
     await calls.receipt(key, traceId);
     // 8 × 1,000 + 3 × 2,000
     expect(await margins('model')).toMatchObject({ totals: amounts(1, 14_000n, 0n, HALF_FIRST, 0n) });
+  });
+
+  it('an answer that its guard cut costs us all that the provider had written, whatever of it is charged', async () => {
+    const frame = (delta: object, more: object = {}): string =>
+      JSON.stringify({ id: 'c', object: 'chat.completion.chunk', choices: [{ index: 0, delta }], ...more });
+    // Thought at length before a word was said: far more than the hold has.
+    const usage = {
+      prompt_tokens: 8,
+      completion_tokens: 5_000,
+      completion_tokens_details: { reasoning_tokens: 4_999 },
+    };
+    const words = ['two', 'three', 'four'].map((word) => frame({ content: ` ${word}` }));
+    const frames = [frame({ role: 'assistant' }), frame({ content: 'one' }, { usage }), ...words];
+    const { name } = await calls.model([{ frames }]);
+    tenantId = await createTenant(calls.gateway, { initial_balance_usd: '0.00026', free_allowances: { chat: 0 } });
+    ({ key } = await createApiKey(calls.gateway, tenantId));
+    const { traceId } = await calls.call(key, name, { stream: true, max_completion_tokens: 100 });
+    const receipt = await calls.receipt(key, traceId);
+    expect(receipt).toMatchObject({ status: 'committed', end_reason: 'guard_cut' });
+    const charged = nanoOf(receipt.cost_usd ?? '');
+    expect(charged).toBeLessThanOrEqual(260_000n);
+    const used = 8n * COSTS[0].input + 5_000n * COSTS[0].output;
+    expect(await margins('model')).toMatchObject({ totals: amounts(1, charged, 0n, used, 0n) });
+    expect(receipt.attempts).toMatchObject([{ tokens: { input_uncached: 8, output: 1, reasoning: 4_999 } }]);
   });
 
   it('counts what was given back, and only of the range, the tenant and the models asked for', async () => {

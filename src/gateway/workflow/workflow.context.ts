@@ -81,7 +81,10 @@ export interface UpstreamCallSection {
 }
 
 export interface ResponseTransformSection {
+  /** That are charged. */
   readonly tokens: TokenCounts;
+  /** That the upstream used, and charges us for: more where the guard cut the stream too late. */
+  readonly used: TokenCounts;
   readonly method: CountingMethod;
   readonly endReason: string;
   /** Nothing is owed: the policy for a broken stream says so. */

@@ -27,10 +27,10 @@ export class BillingStep implements WorkflowStep {
 
   async execute(context: WorkflowContext): Promise<StepOutcome> {
     const { charge } = context.quotaCheck;
-    const { tokens, method, endReason, isFree } = context.responseTransform;
+    const { tokens, used, method, endReason, isFree } = context.responseTransform;
     const { attempt } = context.upstreamCall;
     const { servedBy } = attempt;
-    attempt.bill(isFree ? 'house' : 'tenant', tokens);
+    attempt.bill(isFree ? 'house' : 'tenant', used);
     const houseCosts = houseCostsOf(context.attempts);
     if (isFree) {
       await this.inTime(
@@ -47,7 +47,7 @@ export class BillingStep implements WorkflowStep {
       return LATE;
     });
     if (settled === undefined || (settled !== LATE && 'code' in settled)) {
-      attempt.bill('house', tokens);
+      attempt.bill('house', used);
       return settled ?? refuse('INTERNAL_ERROR');
     }
     context.isPastNoReturn = true;

@@ -35,6 +35,7 @@ export class ResponseTransformStep implements WorkflowStep {
       const isAliased = servedBy.target.upstreamModel !== chat.model;
       context.responseTransform = {
         ...counted,
+        used: counted.tokens,
         endReason: context.request.client.isGone ? 'client_left' : 'complete',
         isFree: false,
         body: isAliased ? spliceModel(answer.body, chat.model) : answer.body,
@@ -48,6 +49,7 @@ export class ResponseTransformStep implements WorkflowStep {
       method: counted.method,
       // A little more than the hold may have passed before the exact count was known: that is not charged.
       tokens: guardCut ? withinBudget(counted.tokens, context.routing.price, guardCut.budget) : counted.tokens,
+      used: counted.tokens,
       endReason: reason,
       isFree: isBroken && this.settings.brokenStreamPolicy === 'void',
       body: undefined,

@@ -11,8 +11,8 @@ export class SimpleBillingStep implements WorkflowStep {
   readonly dependsOn = ['answer_keep'];
 
   execute(context: WorkflowContext): StepOutcome {
-    const { tokens, isFree } = context.responseTransform;
-    context.upstreamCall.attempt.bill('house', tokens);
+    const { tokens, used, isFree } = context.responseTransform;
+    context.upstreamCall.attempt.bill('house', used);
     context.isPastNoReturn = true;
     context.billing = {
       charged: undefined,
