@@ -19,7 +19,7 @@ import { Quotes } from './quotes';
 import { ReceiptsController } from './receipts.controller';
 import { TokenCounter } from './stream/count-tokens';
 import { TokenAccuracy } from './stream/token-accuracy';
-import { TokenizerThread } from './stream/tokenizer-thread';
+import { TokenizerPool } from './stream/tokenizer-pool';
 import { WORKFLOW_STEPS, WorkflowRunner } from './workflow/workflow.runner';
 import { StreamGuards } from './workflow/stream-guards';
 import { SIMPLE_STEP_CLASSES, stepsOf, WORKFLOW_STEP_CLASSES } from './workflow/workflow.steps';
@@ -43,7 +43,7 @@ import type { WorkflowStep } from './workflow/workflow-step';
     WorkflowRunner,
     KeyedAnswers,
     Quotes,
-    TokenizerThread,
+    TokenizerPool,
     TokenAccuracy,
     TokenCounter,
     StreamGuards,

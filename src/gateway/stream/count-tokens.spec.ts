@@ -5,7 +5,7 @@ import { OffsetClock } from '../../kernel/clock';
 import { Metrics } from '../../platform/metrics/metrics';
 import { type CountableAnswer, TokenCounter } from './count-tokens';
 import { TokenAccuracy } from './token-accuracy';
-import { TokenizerThread } from './tokenizer-thread';
+import { TokenizerPool } from './tokenizer-pool';
 
 const PROMPT = {
   body: { messages: [{ role: 'user', content: 'Say hello in five languages.' }] },
@@ -21,7 +21,7 @@ function answerOf(output: string[], more: Partial<CountableAnswer> = {}): Counta
 const reported = { ...NO_TOKENS, inputUncached: 100, output: 3 };
 
 describe('TokenCounter', () => {
-  const thread = new TokenizerThread(new OffsetClock(0));
+  const thread = new TokenizerPool(new OffsetClock(0));
   const counter = new TokenCounter(thread, new TokenAccuracy(thread, new Metrics()));
 
   afterAll(async () => {
@@ -123,24 +123,5 @@ describe('TokenCounter', () => {
     });
     const untold = answerOf([], { usage: reported, isUsageFinal: false, text: () => undefined });
     expect(await counter.count(untold, PROMPT, 0)).toEqual({ tokens: reported, method: 'usage' });
-  });
-});
-
-describe('TokenizerThread', () => {
-  it('estimates instead of waiting when too much waits, and recovers', async () => {
-    const thread = new TokenizerThread(new OffsetClock(0));
-    const million = ['word '.repeat(200_000)];
-    const jobs = Array.from({ length: 40 }, () => thread.count([million]));
-    expect(await jobs[39]).toBeUndefined();
-    await thread.close();
-    expect((await Promise.all(jobs)).every((counts) => counts === undefined || counts[0] === 200_000)).toBe(true);
-  });
-
-  it('answers what waits when it is closed, and nothing afterwards', async () => {
-    const thread = new TokenizerThread(new OffsetClock(0));
-    const waiting = thread.count([['word']]);
-    await thread.close();
-    expect(await waiting).toBeUndefined();
-    expect(await thread.count([['word']])).toBeUndefined();
   });
 });

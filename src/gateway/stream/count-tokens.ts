@@ -5,7 +5,7 @@ import { type ChatRequest } from '../dialects/openai-chat/chat-request';
 import { type CollectedText } from '../dialects/collected-text';
 import { promptText } from '../dialects/openai-chat/prompt-text';
 import { TokenAccuracy } from './token-accuracy';
-import { TokenizerThread } from './tokenizer-thread';
+import { TokenizerPool } from './tokenizer-pool';
 
 /** How tokens came to be known (`billing_transaction.counting_method`). */
 export type CountingMethod = 'usage' | 'tokenizer' | 'estimated';
@@ -44,7 +44,7 @@ const ESTIMATED_TOKENS_PER_CHUNK = 3;
 @Injectable()
 export class TokenCounter implements OnModuleDestroy {
   constructor(
-    private readonly tokenizer: TokenizerThread,
+    private readonly tokenizer: TokenizerPool,
     private readonly accuracy: TokenAccuracy,
   ) {}
 

@@ -4,7 +4,7 @@ import { Metrics } from '../../platform/metrics/metrics';
 import { eventually } from '../../../test/support/eventually';
 import { type CountableAnswer, TokenCounter } from './count-tokens';
 import { TokenAccuracy } from './token-accuracy';
-import { TokenizerThread } from './tokenizer-thread';
+import { TokenizerPool } from './tokenizer-pool';
 
 const PROMPT = { body: {}, promptTextBytes: 2 };
 /** One token each. */
@@ -17,7 +17,7 @@ describe('the accuracy of our tokenizer', () => {
 
   beforeEach(() => {
     metrics = new Metrics();
-    const thread = new TokenizerThread(new OffsetClock(0));
+    const thread = new TokenizerPool(new OffsetClock(0));
     counter = new TokenCounter(thread, new TokenAccuracy(thread, metrics));
     asked = 0;
   });

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { type TokenCounts } from '../../catalogue/price';
 import { Metrics } from '../../platform/metrics/metrics';
 import { type CollectedText } from '../dialects/collected-text';
-import { TokenizerThread } from './tokenizer-thread';
+import { TokenizerPool } from './tokenizer-pool';
 
 export interface SampledAnswer {
   readonly isStreamed?: boolean;
@@ -23,7 +23,7 @@ export class TokenAccuracy {
   private isComparing = false;
 
   constructor(
-    private readonly tokenizer: TokenizerThread,
+    private readonly tokenizer: TokenizerPool,
     private readonly metrics: Metrics,
   ) {}
 

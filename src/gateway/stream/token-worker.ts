@@ -2,8 +2,6 @@
  * Runs in a worker thread: loading the vocabulary blocks for 100 ms and holds 60 MB, which the thread that moves streams
  * cannot afford. Imports nothing of ours, so that Node can run this file as TypeScript too (in tests).
  */
-import { parentPort } from 'node:worker_threads';
-
 import { countTokens, setMergeCacheSize } from 'gpt-tokenizer/encoding/o200k_base';
 
 /** The tokenizer is quadratic in the length of a word: 64 KB without a space take seconds. Pieces bound that. */
@@ -14,15 +12,10 @@ const AS_TEXT = { allowedSpecial: new Set<string>(), disallowedSpecial: new Set<
 
 setMergeCacheSize(10_000);
 
-/** One number for each group of texts. */
-interface Job {
-  readonly id: number;
-  readonly groups: readonly (readonly string[])[];
+/** Tokens of each group of texts. */
+export default function countGroups(groups: readonly (readonly string[])[]): readonly number[] {
+  return groups.map((texts) => texts.reduce((sum, text) => sum + countText(text), 0));
 }
-
-parentPort?.on('message', ({ id, groups }: Job) => {
-  parentPort?.postMessage({ id, counts: groups.map((texts) => texts.reduce((sum, text) => sum + countText(text), 0)) });
-});
 
 function countText(text: string): number {
   let tokens = 0;
