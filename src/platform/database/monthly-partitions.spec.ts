@@ -294,6 +294,41 @@ describe('monthly partitions', () => {
     expect(await createMonthsAhead(application)).toEqual([]);
   });
 
+  it('are found by an index in every month, and left out where a time or an id says so', async () => {
+    const client = await owner.connect();
+    const planOf = async (statement: string): Promise<string> => {
+      const { rows } = await client.query<{ 'QUERY PLAN': string }>(`explain (costs off) ${statement}`);
+      return rows.map((row) => row['QUERY PLAN']).join('\n');
+    };
+    await client.query('set enable_seqscan = off');
+    const id = randomUUID();
+    for (const statement of [
+      // As the deletion of a key and of an upstream clears them.
+      `update request_log set api_key_id = null where api_key_id = '${id}'`,
+      `update request_attempt set upstream_id = null where upstream_id = '${id}'`,
+      `select from ledger_transfer where transaction_id = '${id}'`,
+      `select from ledger_transfer where debit_account_id = '${id}' and debit_version is not null`,
+      `select from ledger_transfer where credit_account_id = '${id}' and credit_version is not null`,
+      `select from ledger_transfer order by id desc limit 10`,
+      `select from request_log where tenant_id = '${id}' order by id desc limit 10`,
+    ]) {
+      expect({ statement, plan: await planOf(statement) }).toEqual({
+        statement,
+        plan: expect.not.stringContaining('Seq Scan') as string,
+      });
+    }
+    const { current } = await readMonthPartitions(client);
+    const next = `'${nameOfMonth(current + 1)}-01T00:00:00Z'::timestamptz`;
+    const recent = await planOf(`select from ledger_transfer where created_at >= ${next}`);
+    expect(recent).toContain(partitionOf('ledger_transfer', current + 1));
+    expect(recent).not.toContain(partitionOf('ledger_transfer', current));
+    const older = await planOf(
+      `select from request_attempt where request_id < uuid_floor(${next}) and request_id >= uuid_floor(now())`,
+    );
+    expect(older).not.toContain(partitionOf('request_attempt', current + 1));
+    client.release();
+  });
+
   it('of a month whose opening balances stand are not made anew', async () => {
     await owner.query(`insert into ledger_opening_balance values ('2031-05-01', $1, 1, 1)`, [randomUUID()]);
     expect(await create('2031-05-01', 2)).toEqual([
