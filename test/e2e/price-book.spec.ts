@@ -127,6 +127,32 @@ describe('a model without a price', () => {
   });
 });
 
+it('is documented with what its lists are made of', async () => {
+  const response = await fetch(`${stack.gateway.url}/docs-json`);
+  const { paths, components } = (await response.json()) as {
+    paths: Record<string, unknown>;
+    components: { schemas: Record<string, { properties: Record<string, { items?: unknown; allOf?: unknown }> }> };
+  };
+  expect(Object.keys(paths)).toEqual(
+    expect.arrayContaining(['/admin/v1/prices', '/admin/v1/prices/preview', '/admin/v1/prices/import']),
+  );
+  const itemsOf = (schema: string, property: string): unknown =>
+    components.schemas[schema]?.properties[property]?.items;
+  const ref = (schema: string): object => ({ $ref: `#/components/schemas/${schema}` });
+  expect(itemsOf('CreatePriceDto', 'tiers')).toEqual(ref('CreatePriceTierDto'));
+  expect(itemsOf('PriceDto', 'tiers')).toEqual(ref('PriceTierDto'));
+  expect(itemsOf('PricePreviewDto', 'models')).toEqual(ref('PreviewedModelDto'));
+  expect(itemsOf('PreviewedModelDto', 'changes')).toEqual(ref('PriceChangeDto'));
+  expect(itemsOf('PreviewedModelDto', 'findings')).toEqual(ref('PriceFindingDto'));
+  expect(itemsOf('PriceImportDto', 'imported')).toEqual(ref('ImportedPriceDto'));
+  expect(itemsOf('PreviewPricesDto', 'providers')).toEqual({ type: 'string' });
+  expect(Object.keys(components.schemas.PriceTierDto?.properties ?? {})).toEqual(
+    expect.arrayContaining(['above_input_tokens', 'input_usd_per_mtok', 'image_usd_per_mtok']),
+  );
+  expect(components.schemas.UpstreamDto?.properties).toHaveProperty('cost_cache_write_usd_per_mtok');
+  expect(components.schemas.GroupDto?.properties).toHaveProperty('price_multiplier');
+});
+
 it('leaves every invariant standing', async () => {
   expect(await brokenInvariants(stack.gateway)).toEqual([]);
 });

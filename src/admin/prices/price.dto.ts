@@ -1,3 +1,4 @@
+import { ApiProperty } from '@nestjs/swagger';
 import { Type } from 'class-transformer';
 import {
   ArrayMaxSize,
@@ -149,6 +150,7 @@ export class PriceDto extends ShownBucketPricesDto {
   model!: string;
   effective_from!: string;
   /** For calls with more input than this, every token of them; the highest that is reached counts. */
+  @ApiProperty({ type: [PriceTierDto] })
   tiers!: readonly Readonly<PriceTierDto>[];
   per_request_usd!: string;
   /** What estimates know of the model now. */

@@ -104,11 +104,15 @@ export class PreviewedModelDto {
   @ApiProperty({ enum: ['added', 'changed'] })
   status!: string;
   /** What would cost something else than now. Empty where only the profile changes. */
+  @ApiProperty({ type: [PriceChangeDto] })
   changes!: readonly Readonly<PriceChangeDto>[];
   /** What must be accepted by name. */
+  @ApiProperty({ type: [PriceFindingDto] })
   findings!: readonly Readonly<PriceFindingDto>[];
+  @ApiProperty({ type: ModelProfileDto })
   profile!: Readonly<ModelProfileDto>;
   /** Prices of the list that no bucket has: they are not charged. */
+  @ApiProperty({ type: [String] })
   ignored!: readonly string[];
   /** Prices finer than a nano-USD a million tokens were rounded up. */
   is_rounded!: boolean;
@@ -147,10 +151,14 @@ export class PricePreviewDto {
   source!: string;
   /** For the import of exactly this. */
   digest!: string;
+  @ApiProperty({ type: PreviewCountsDto })
   counts!: Readonly<PreviewCountsDto>;
   /** Added and changed, by name. */
+  @ApiProperty({ type: [PreviewedModelDto] })
   models!: readonly Readonly<PreviewedModelDto>[];
+  @ApiProperty({ type: [String] })
   unchanged!: readonly string[];
+  @ApiProperty({ type: [SkippedModelDto] })
   skipped!: readonly Readonly<SkippedModelDto>[];
 }
 
@@ -164,7 +172,9 @@ export class PriceImportDto {
   object!: 'price_import';
   source!: string;
   /** Sent again after it was applied: nothing is left to import. */
+  @ApiProperty({ type: [ImportedPriceDto] })
   imported!: readonly Readonly<ImportedPriceDto>[];
+  @ApiProperty({ type: [String] })
   left_out!: readonly string[];
   unchanged!: number;
 }
