@@ -1,3 +1,5 @@
+import fc from 'fast-check';
+import { referenceCost } from '../../../test/support/rational-cost';
 import { ONE_NANO_A_TOKEN } from '../../../test/support/money-harness';
 import { ChargeWriterHarness, settledAt } from '../../../test/support/charge-writer-harness';
 import {
@@ -5,6 +7,7 @@ import {
   costOf,
   type FrozenPrice,
   NO_TOKENS,
+  TOKEN_BUCKETS,
   pricesInForce,
   type TokenCounts,
 } from '../../catalogue/price';
@@ -205,19 +208,22 @@ describe('I6, that each amount is what the formula gives on its snapshot', () =>
     multiplierMillionths: 850_001n,
   };
 
-  async function settled(tokens: Partial<TokenCounts>): Promise<{ id: string; inForce: unknown }> {
+  async function settled(
+    tokens: Partial<TokenCounts>,
+    price = tiered,
+  ): Promise<{ id: string; inForce: unknown; amount: bigint }> {
     const tenantId = await harness.createTenant(1_000_000n);
     const settlement = { tokens: { ...NO_TOKENS, ...tokens }, method: 'usage', endReason: 'complete' } as const;
-    const { amount, ...fields } = settleFields(tiered, settlement);
-    const prices = pricesJson(tiered);
+    const { amount, ...fields } = settleFields(price, settlement);
+    const prices = pricesJson(price);
     const row: EndRow = { ...harness.row(tenantId, { price_version: '7', prices }), ...fields, is_new: true };
     await harness.writer.write(row);
-    expect(amount).toBe(costOf(settlement.tokens, tiered));
+    expect(amount).toBe(costOf(settlement.tokens, price));
     const { rows } = await harness.pool.query<{ in_force: unknown }>(
       `select arithmetic -> 'prices_in_force' as in_force from request_billing_snapshot where transaction_id = $1`,
       [row.id],
     );
-    return { id: row.id, inForce: rows[0]?.in_force };
+    return { id: row.id, inForce: rows[0]?.in_force, amount };
   }
 
   it('holds in every tier, and the snapshot names the prices that the length put in force', async () => {
@@ -231,6 +237,43 @@ describe('I6, that each amount is what the formula gives on its snapshot', () =>
       { above_input_tokens: 100, input_uncached: '3000001' },
       { above_input_tokens: 200, input_uncached: '5000003' },
     ]);
+    expect(await check('I6')).toMatchObject({ verdict: 'holds', violations: 0 });
+  });
+
+  it('holds for charges at any prices, tiers, multipliers and tokens, as rational numbers say them', async () => {
+    const prices = fc.record(
+      Object.fromEntries(TOKEN_BUCKETS.map((bucket) => [bucket, fc.bigInt({ min: 0n, max: 200_000_000_000n })])),
+    ) as fc.Arbitrary<BucketPrices>;
+    const cases = fc.record({
+      tokens: fc.record(
+        Object.fromEntries(TOKEN_BUCKETS.map((bucket) => [bucket, fc.oneof(fc.constant(0), fc.nat(300_000))])),
+      ),
+      base: prices,
+      tiers: fc.uniqueArray(fc.record({ above: fc.integer({ min: 1, max: 600_000 }), prices }), {
+        maxLength: 4,
+        selector: ({ above }) => above,
+      }),
+      perRequest: fc.bigInt({ min: 0n, max: 10n ** 9n }),
+      multiplierMillionths: fc.bigInt({ min: 1n, max: 100_000_000n }),
+    });
+    const wrong: unknown[] = [];
+    await Promise.all(
+      fc.sample(cases, { numRuns: 200, seed: 20_261_121 }).map(async ({ tokens, ...given }) => {
+        const { base, tiers, perRequest, multiplierMillionths } = given;
+        const { amount } = await settled(tokens, {
+          version: '7',
+          perMillionTokens: base,
+          tiers: tiers
+            .map(({ above, prices: perMillionTokens }) => ({ aboveInputTokens: above, perMillionTokens }))
+            .sort((a, b) => a.aboveInputTokens - b.aboveInputTokens),
+          perRequestNanoUsd: nanoUsd(perRequest),
+          multiplierMillionths,
+        });
+        const exact = referenceCost(tokens, given).roundedUp();
+        if (amount !== exact) wrong.push({ tokens, given, amount, exact });
+      }),
+    );
+    expect(wrong).toEqual([]);
     expect(await check('I6')).toMatchObject({ verdict: 'holds', violations: 0 });
   });
 
