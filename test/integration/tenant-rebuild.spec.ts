@@ -99,6 +99,20 @@ describe('the rebuild of one tenant, on command', () => {
     expect(await violated()).toEqual([]);
   });
 
+  it('waits for a tenant whose wallet somebody has for a moment, longer than a call waits for a lock', async () => {
+    const limits = await createTenant(money, nanoUsd(1_000n));
+    await reserve(money, limits, 10n);
+    const somebody = new Client({ connectionString: database.url });
+    await somebody.connect();
+    await somebody.query('begin');
+    await somebody.query(`select from ledger_account where tenant_id = $1 for update`, [limits.tenantId]);
+    const rebuilt = rebuild(limits.tenantId);
+    await somebody.query('select pg_sleep(0.6)');
+    await somebody.query('rollback');
+    await somebody.end();
+    expect(await rebuilt).toMatchObject({ state: 'rebuilt', after: { held: 10n } });
+  });
+
   it('says so where the tenant is not projected', async () => {
     const limits = await createTenant(money, nanoUsd(10n));
     expect(await rebuild(limits.tenantId)).toEqual({ state: 'not_projected' });

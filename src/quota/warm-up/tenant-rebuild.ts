@@ -15,6 +15,8 @@ import { lockWallet, readCommitted, readOpenHolds } from './tenant-ledger';
 
 /** Well above what the work under the wallet's lock may take; a process that stands still must not keep it. */
 const LOCK_ENDS_AFTER_MS = 5_000;
+/** Longer than the hot path waits for a lock: the tenant may be busy, and so may its other rebuilds be. */
+const LOCK_WAIT_MS = 1_500;
 /** Of the projection's epoch: one more, where this process has not heard of it yet. */
 const MAX_EPOCHS = 2;
 const COUNTERS_A_SCAN = 1_000;
@@ -103,7 +105,9 @@ export class TenantRebuild {
   }
 
   private async correct(client: PoolClient, tenantId: string, epoch: bigint): Promise<Corrected> {
-    await client.query(`set local idle_in_transaction_session_timeout = ${LOCK_ENDS_AFTER_MS}`);
+    await client.query(
+      `set local idle_in_transaction_session_timeout = ${LOCK_ENDS_AFTER_MS}; set local lock_timeout = ${LOCK_WAIT_MS}`,
+    );
     const balance = await lockWallet(client, tenantId);
     const mark = await markOf(client, tenantId);
     // The current projection is on another server: with its mark gone nobody would know when it is lost.
