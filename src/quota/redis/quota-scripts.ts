@@ -2,7 +2,6 @@ import { Injectable } from '@nestjs/common';
 import { RedisConnection, type RedisServer } from '../../platform/redis/redis-connection';
 import { ScriptRegistry, type ScriptReply } from '../../platform/redis/script-registry';
 import { holdsKey, quotaKey, tenantsOfProcessKey } from '../quota-keys';
-import { QuotaUnavailableError } from '../quota-store.port';
 import { damageOf, ProjectionDamage } from './projection-damage';
 import { RedisAwayError } from './redis-away.error';
 
@@ -65,17 +64,20 @@ export class QuotaScripts {
   async announce(processId: string, tenantId: string): Promise<void> {
     const { whyNotReady } = this.connection;
     if (whyNotReady !== undefined) throw new RedisAwayError(whyNotReady);
-    const add = (): Promise<unknown> => this.connection.client.sadd(tenantsOfProcessKey(processId), tenantId);
-    try {
-      await add().catch(async (error: unknown) => {
-        const damage = damageOf(error);
-        if (damage === undefined) throw error;
-        await this.damage.discardTenantsOf(processId, damage);
-        await add();
-      });
-    } catch (cause) {
-      throw cause instanceof QuotaUnavailableError ? cause : new RedisAwayError('Redis did not answer', { cause });
-    }
+    await this.add(processId, tenantId).catch((error: unknown) => this.addAnew(processId, tenantId, error));
+  }
+
+  private add(processId: string, tenantId: string): Promise<unknown> {
+    return this.connection.client.sadd(tenantsOfProcessKey(processId), tenantId);
+  }
+
+  private async addAnew(processId: string, tenantId: string, error: unknown): Promise<void> {
+    const damage = damageOf(error);
+    if (damage === undefined) throw new RedisAwayError('Redis did not answer', { cause: error });
+    await this.damage.discardTenantsOf(processId, damage);
+    await this.add(processId, tenantId).catch((cause: unknown) => {
+      throw new RedisAwayError('Redis did not answer', { cause });
+    });
   }
 
   private async discard(script: string, tenantId: string, damage: string): Promise<ScriptReply> {

@@ -115,19 +115,32 @@ export class TenantWarmUp {
    *
    * @param nowMs by the clock that picks the windows
    */
-  async learn(limits: CallerLimits, epoch: bigint, counters: readonly string[], nowMs: number): Promise<void> {
+  learn(limits: CallerLimits, epoch: bigint, counters: readonly string[], nowMs: number): Promise<undefined> {
     const { tenantId } = limits;
-    const quotas = requestQuotasOf(counters);
-    if (quotas.length > 0) await this.firstCounts.open(limits, quotas, nowMs, this.settings.billingWaitMs);
-    await this.flights.run(`${tenantId} ${counters.join()}`, async () => {
+    return this.flights.run(`${tenantId} ${counters.join()}`, async () => {
       try {
-        const opened = await openCounters(this.pool, limits, counters, nowMs);
-        await this.scripts.bind('quota_learn')(1, quotaKey(tenantId), epoch.toString(), ...[...opened].flat());
+        const known = await this.openedCounters(limits, counters, nowMs);
+        await this.scripts.bind('quota_learn')(1, quotaKey(tenantId), epoch.toString(), ...known.flat());
         return undefined;
       } catch (error) {
         throw new QuotaUnavailableError('counters could not be loaded', { cause: error });
       }
     });
+  }
+
+  /** Name and start:end:used of each. */
+  private async openedCounters(
+    limits: CallerLimits,
+    counters: readonly string[],
+    nowMs: number,
+  ): Promise<readonly (readonly [string, string])[]> {
+    const known = await readCommitted(this.pool, limits.tenantId, counters);
+    const missing = counters.filter((counter) => !known.has(counter));
+    if (missing.length === 0) return [...known];
+    const quotas = requestQuotasOf(missing);
+    // Whichever keys ask, the tenant's calls are read once.
+    if (quotas.length > 0) await this.firstCounts.open(limits, quotas, nowMs, this.settings.billingWaitMs);
+    return [...known, ...(await openCounters(this.pool, limits, missing, nowMs))];
   }
 
   /** For as long as an answer from before may still be on its way. */
