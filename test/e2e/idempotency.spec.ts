@@ -1,7 +1,7 @@
 import { Pool } from 'pg';
 import { adminCall } from '../factories/admin-client';
 import { createPaidModel, type PaidModel } from '../factories/paid-model';
-import { createApiKey } from '../factories/tenants';
+import { createApiKey, createTenant } from '../factories/tenants';
 import type { BookedCharge } from '../support/charge-book';
 import { eventually } from '../support/eventually';
 import { brokenInvariants, type GatewayStack, startGatewayStack } from '../support/gateway-stack';
@@ -247,6 +247,22 @@ describe('a call with an Idempotency-Key', () => {
     const first = await send(key, body);
     expect(first.code).toBe('UPSTREAM_ERROR');
     const again = await send(key, body);
+    expect(again.bytes.equals(first.bytes)).toBe(true);
+    expect(again.headers.get('idempotent-replayed')).toBe('true');
+  });
+
+  it('replays a stream that the guard cut, whose end the client was told as a whole', async () => {
+    const tenantId = await createTenant(gateway, { initial_balance_usd: '0.001', daily_quota: null });
+    const { key: apiKey } = await createApiKey(gateway, tenantId);
+    const outgrowing = { text: undefined, tokens: 2_000, promptTokens: 8, ignoresMaxTokens: true };
+    const fields = { stream: true, max_completion_tokens: 100, stream_options: { include_usage: true } };
+    const [key, body] = [newKey(), bodyOf(outgrowing, fields)];
+    const first = await send(key, body, { apiKey });
+    expect(first.bytes.toString('utf8')).toMatch(
+      /"finish_reason":"length"[^]*: tollgate stream_guard=cut[^]*\[DONE\]\n\n$/,
+    );
+    expect((await stack.book.ended(traceOf(first))).endReason).toBe('guard_cut');
+    const again = await send(key, body, { apiKey });
     expect(again.bytes.equals(first.bytes)).toBe(true);
     expect(again.headers.get('idempotent-replayed')).toBe('true');
   });

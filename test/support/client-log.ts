@@ -29,6 +29,8 @@ export interface ChatCall {
   /** More fields of the request body; `x_simulate` is merged with the tag. */
   readonly fields?: { readonly x_simulate?: object } & Readonly<Record<string, unknown>>;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Of a call that is sent again: the same body, byte for byte. */
+  readonly tag?: string;
 }
 
 export interface RunningCall {
@@ -53,12 +55,12 @@ export class ClientLog {
   /** Answers never reject: whatever happens is an outcome. A silent answer is given up after `withinMs`. */
   start(url: string, call: ChatCall, withinMs = 60_000): RunningCall {
     made += 1;
-    const tag = `call-${process.pid}-${made}`;
+    const tag = call.tag ?? `call-${process.pid}-${made}`;
     const { x_simulate: script, ...fields } = call.fields ?? {};
     const isStream = call.isStream === true;
     const body = JSON.stringify({
       model: call.model,
-      messages: [{ role: 'user', content: `call ${made}` }],
+      messages: [{ role: 'user', content: tag }],
       ...(isStream ? { stream: true } : {}),
       ...fields,
       x_simulate: { tag, ...script },
@@ -164,7 +166,8 @@ interface Seen {
 }
 
 function recordOf({ tag, isStream, head, isWhole, text, bytes }: Seen): ClientRecord {
-  const traceId = head?.headers['x-request-id'];
+  // A replay has no charge of its own.
+  const traceId = head?.headers['x-tollgate-original-request-id'] ?? head?.headers['x-request-id'];
   return {
     tag,
     isStream,

@@ -2,7 +2,7 @@ import { Logger } from '@nestjs/common';
 import { refuse, type Refusal } from '../../kernel/errors';
 import { WorkflowContext } from './workflow.context';
 import { WorkflowRunner } from './workflow.runner';
-import type { StepOutcome, WorkflowStep } from './workflow-step';
+import { ANSWERED, type StepOutcome, type WorkflowStep } from './workflow-step';
 
 const REFUSAL = refuse('QUOTA_BALANCE_EXCEEDED');
 
@@ -116,6 +116,23 @@ describe('the workflow runner', () => {
     const runner = new WorkflowRunner([step('a'), broken, step('c', ['b'], () => REFUSAL)]);
     expect(await runner.run(contextOf())).toBe(REFUSAL);
     expect(events).toEqual(['a', 'b', 'c', 'undo a']);
+  });
+
+  it('starts nothing more once a step has answered the call, and compensates nothing', async () => {
+    const runner = new WorkflowRunner([step('a'), step('b', ['a'], () => ANSWERED), step('c', ['b'])]);
+    expect(await runner.run(contextOf())).toBeUndefined();
+    expect(events).toEqual(['a', 'b']);
+  });
+
+  it('starts nothing beside a step that has answered either', async () => {
+    const runner = new WorkflowRunner([
+      step('a'),
+      step('answers', ['a'], () => ANSWERED),
+      step('refuses', ['a'], () => Promise.resolve(REFUSAL)),
+      step('c', ['answers']),
+    ]);
+    expect(await runner.run(contextOf())).toBeUndefined();
+    expect(events).toEqual(['a', 'answers']);
   });
 
   it('hands the cause to the compensation', async () => {
