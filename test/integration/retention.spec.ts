@@ -1,4 +1,6 @@
 import { Client } from 'pg';
+import { ReceiptReader, type ReceiptSource } from '../../src/billing/receipts/receipt-reader';
+import { renderAdminReceipt } from '../../src/billing/receipts/receipt-rendering';
 import { nameOfMonth, partitionOf } from '../../src/platform/database/month-partitions';
 import { RetentionStage, until } from './retention-stage';
 
@@ -81,6 +83,31 @@ describe('retention', () => {
     expect(await stage.violations()).toEqual([]);
   });
 
+  it('leaves the receipt of such a charge, without what only its transfers said', async () => {
+    const receipts = new ReceiptReader(stage.owner);
+    const traceOf = async (id: string | undefined): Promise<string> => {
+      const { rows } = await stage.owner.query<{ trace_id: string }>(
+        'select trace_id from billing_transaction where id = $1',
+        [id],
+      );
+      return rows[0]?.trace_id ?? '';
+    };
+    await stage.retain(1);
+    const [old, recent] = [stage.charges[0], stage.charges.at(-1)];
+    expect(renderAdminReceipt(await sourceOf(receipts, await traceOf(old)))).toMatchObject({
+      cost_usd: '0.000000250',
+      funding: [],
+      house_cost_usd: null,
+      margin_usd: null,
+    });
+    expect(renderAdminReceipt(await sourceOf(receipts, await traceOf(recent)))).toMatchObject({
+      cost_usd: '0.000000250',
+      funding: [{ amount_usd: '0.000000150' }, { amount_usd: '0.000000100' }],
+      house_cost_usd: '0.000000000',
+      margin_usd: expect.any(String) as string,
+    });
+  });
+
   it('leaves invariants that see a wrong opening balance', async () => {
     await stage.retain(2);
     const client = await stage.owner.connect();
@@ -161,3 +188,9 @@ describe('retention beside readers and writers', () => {
     expect(await stage.violations()).toEqual([]);
   });
 });
+
+async function sourceOf(receipts: ReceiptReader, traceId: string): Promise<ReceiptSource> {
+  const source = await receipts.of(traceId);
+  if (!source) throw new Error('there is no receipt');
+  return source;
+}

@@ -76,13 +76,13 @@ export interface ReceiptSource {
   readonly charge: ChargeOfReceipt | null;
   readonly funding: readonly FundingOfReceipt[];
   readonly corrections: readonly CorrectionOfReceipt[];
-  /** What attempts cost that the house pays. */
-  readonly houseCost: string;
+  /** What attempts cost that the house pays; null where that was taken out of the ledger with its month. */
+  readonly houseCost: string | null;
   readonly attempts: readonly AttemptOfReceipt[];
   readonly log: LogOfReceipt | null;
 }
 
-type Row = Omit<ReceiptSource, 'traceId' | 'houseCost'> & { readonly house_cost: string };
+type Row = Omit<ReceiptSource, 'traceId' | 'houseCost'> & { readonly house_cost: string | null };
 
 const OF_TENANT = `
 select b.* from billing_transaction b where b.tenant_id = $2 and b.trace_id = $1 and b.type = 'charge'`;
@@ -121,7 +121,8 @@ select
      'id', k.id, 'type', k.type, 'amount', k.amount_nano_usd::text, 'upstream_cost', k.upstream_cost_nano_usd::text,
      'reason_code', k.reason_code, 'description', k.description, 'created_at', k.created_at)
      order by k.created_at, k.id), '[]') from booked k where k.status = 'COMMITTED') as corrections,
-  (select coalesce(sum(t.amount_nano_usd), 0)::text
+  (select case when (select c.ended_at < ledger_begins_at() from charge c) then null
+               else coalesce(sum(t.amount_nano_usd), 0)::text end
      from charge c
      join ledger_transfer t on t.transaction_id = c.id and t.kind = 'upstream_cost' and t.created_at >= c.created_at)
     as house_cost,

@@ -58,7 +58,8 @@ export function renderAdminReceipt(source: ReceiptSource): Readonly<AdminReceipt
   const { charge, log, corrections } = source;
   const cost = costOfCharge(source);
   const upstreamCost = sum([charge?.upstream_cost_nano_usd ?? '0', ...corrections.map((row) => row.upstream_cost)]);
-  const houseCost = nanoUsd(source.houseCost);
+  const houseCost = source.houseCost === null ? undefined : nanoUsd(source.houseCost);
+  const isKnown = cost !== undefined && houseCost !== undefined;
   return {
     ...renderReceipt(source),
     tenant_id: charge?.tenant_id ?? log?.tenant_id ?? '',
@@ -71,8 +72,8 @@ export function renderAdminReceipt(source: ReceiptSource): Readonly<AdminReceipt
       upstream_cost_usd: toDecimalUsd(nanoUsd(attempt.upstream_cost_nano_usd)),
     })),
     upstream_cost_usd: toDecimalUsd(upstreamCost),
-    house_cost_usd: toDecimalUsd(houseCost),
-    margin_usd: cost === undefined ? null : toDecimalUsd(nanoUsd(netCostOf(source, cost) - upstreamCost - houseCost)),
+    house_cost_usd: houseCost === undefined ? null : toDecimalUsd(houseCost),
+    margin_usd: isKnown ? toDecimalUsd(nanoUsd(netCostOf(source, cost) - upstreamCost - houseCost)) : null,
   };
 }
 

@@ -146,7 +146,11 @@ export class ReceiptDto {
   @ApiProperty({ description: 'What the call may cost, held until it ends.', example: '0.000123000' })
   hold_usd!: string;
 
-  @ApiProperty({ type: [ReceiptFundingDto], description: 'Which accounts paid; together they are `cost_usd`.' })
+  @ApiProperty({
+    type: [ReceiptFundingDto],
+    description:
+      'Which accounts paid; together they are `cost_usd`. Empty where the month was taken out of the ledger.',
+  })
   funding!: readonly Readonly<ReceiptFundingDto>[];
 
   @ApiProperty({ type: [ReceiptCorrectionDto] })
@@ -206,14 +210,18 @@ export class AdminReceiptDto extends OmitType(ReceiptDto, ['attempts']) {
   upstream_cost_usd!: string;
 
   @ApiProperty({
-    description: 'What attempts cost that the house pays: those that failed, and an answer that is free.',
+    type: String,
+    nullable: true,
+    description:
+      'What attempts cost that the house pays: those that failed, and an answer that is free. Null where the month was ' +
+      'taken out of the ledger.',
   })
-  house_cost_usd!: string;
+  house_cost_usd!: string | null;
 
   @ApiProperty({
     type: String,
     nullable: true,
-    description: '`net_cost_usd` less both costs; null while the call runs.',
+    description: '`net_cost_usd` less both costs; null while the call runs, and where one of them is not known.',
   })
   margin_usd!: string | null;
 }
