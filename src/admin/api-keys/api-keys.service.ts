@@ -4,6 +4,7 @@ import { ApiKeyAuthenticator } from '../../auth/api-key-authenticator';
 import { ApiKeyHasher } from '../../auth/api-key-hasher';
 import { ApiKey } from '../../auth/api-key.entity';
 import { Tenant } from '../../auth/tenant.entity';
+import { forgetInLog } from '../../billing/request-log/forget-in-log';
 import { CLOCK, type Clock } from '../../kernel/clock';
 import { newId } from '../../kernel/ids';
 import { CounterViews } from '../limits/counter-views';
@@ -94,7 +95,8 @@ export class ApiKeysService {
   }
 
   /** Its history stays: money rows carry the key's name, log rows lose only the link. */
-  delete(id: string, actor: string): Promise<Readonly<DeletedDto>> {
+  async delete(id: string, actor: string): Promise<Readonly<DeletedDto>> {
+    await forgetInLog(this.dataSource, 'api_key', id);
     return this.rows.delete(id, actor);
   }
 

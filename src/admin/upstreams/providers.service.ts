@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource, LessThan } from 'typeorm';
+import { forgetInLog } from '../../billing/request-log/forget-in-log';
 import { newId } from '../../kernel/ids';
 import { SecretBox } from '../../platform/crypto/secret-box';
 import { SQL_STATE, sqlStateOf } from '../../platform/database/sql-state';
@@ -89,6 +90,10 @@ export class ProvidersService {
 
   /** With its upstreams; money rows keep the names of both. */
   async delete(id: string, actor: string): Promise<Readonly<DeletedDto>> {
+    const served = await this.dataSource
+      .getRepository(Upstream)
+      .find({ where: { providerId: id }, select: { id: true } });
+    for (const upstream of served) await forgetInLog(this.dataSource, 'upstream', upstream.id);
     await this.dataSource.transaction(async (manager) => {
       const row = await manager.findOne(Provider, { where: { id }, lock: { mode: 'pessimistic_write' } });
       if (!row) throw notFound('provider');

@@ -1,5 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { DataSource, LessThan } from 'typeorm';
+import { forgetInLog } from '../../billing/request-log/forget-in-log';
 import { nanoUsdOfPrice } from '../../catalogue/usd-price';
 import { newId } from '../../kernel/ids';
 import { type NanoUsd, toDecimalUsd } from '../../kernel/money';
@@ -108,8 +109,9 @@ export class UpstreamsService {
     return changed;
   }
 
-  /** Money rows keep its name. */
+  /** Money rows keep its name. Takes as long as there are attempts that name it: it may be sent again at any time. */
   async delete(id: string, actor: string): Promise<Readonly<DeletedDto>> {
+    await forgetInLog(this.dataSource, 'upstream', id);
     await this.dataSource.transaction(async (manager) => {
       const row = await manager.findOne(Upstream, { where: { id }, lock: { mode: 'pessimistic_write' } });
       if (!row) throw notFound('upstream');
