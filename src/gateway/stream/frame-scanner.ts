@@ -3,6 +3,7 @@ import type { FrameVocabulary } from '../dialects/stream-reading';
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
 const COLON = 0x3a;
+const LETTER_A = 0x61;
 const LETTER_N = 0x6e;
 
 type NameKind = 'signal' | 'word' | 'text' | 'synonym' | 'piece';
@@ -13,10 +14,54 @@ interface Name {
   readonly kind: NameKind;
 }
 
+const NONE: readonly Name[] = [];
+
+/** The names of a vocabulary by their first letter. */
+class NameTable {
+  private static readonly known = new WeakMap<FrameVocabulary, NameTable>();
+  readonly hasPieces: boolean;
+  /** 0 where no name has a place, else 1 + where its list is. */
+  readonly places = new Uint8Array(256);
+  private readonly lists: Name[][] = [];
+
+  private constructor({ signals, words, texts, synonyms, pieces }: FrameVocabulary) {
+    this.hasPieces = pieces.length > 0;
+    this.learn('signal', signals);
+    this.learn('word', words);
+    this.learn('text', texts);
+    this.learn('synonym', synonyms);
+    this.learn('piece', pieces);
+  }
+
+  /** One for all streams of a dialect. */
+  static of(vocabulary: FrameVocabulary): NameTable {
+    let table = NameTable.known.get(vocabulary);
+    if (!table) {
+      table = new NameTable(vocabulary);
+      NameTable.known.set(vocabulary, table);
+    }
+    return table;
+  }
+
+  /** The name that starts with the quote at `at`, of those in its place. */
+  find(place: number, block: Buffer, at: number, end: number): Name | undefined {
+    for (const name of this.lists[place - 1] ?? NONE) if (isAt(name.bytes, block, at, end)) return name;
+    return undefined;
+  }
+
+  private learn(kind: NameKind, names: readonly string[]): void {
+    for (const name of names) {
+      const slot = name.charCodeAt(0);
+      if (this.places[slot] === 0) this.places[slot] = this.lists.push([]);
+      this.lists[(this.places[slot] ?? 1) - 1]?.push({ bytes: Buffer.from(`"${name}"`), kind });
+    }
+  }
+}
+
 /**
  * Tells of a frame, without parsing it, whether it may hold a usage, an end or an error, so that it is worth parsing, and
- * how many bytes in it the model wrote. One pass over the bytes, looking at quotes only: a third of a nanosecond a byte,
- * several times faster than native searches, which stop at each of the many quotes.
+ * how many bytes in it the model wrote. One pass over the bytes, looking at quotes only: about a nanosecond a byte, several
+ * times faster than native searches, which stop at each of the many quotes.
  *
  * An unescaped `"usage"` in valid JSON is a key or a whole string; inside a longer string its quotes would be escaped.
  * Null values tell nothing.
@@ -26,19 +71,12 @@ export class FrameScanner {
   isWorthParsing = false;
   /** Of the strings as JSON spells them. */
   textBytes = 0;
-  /** By the first letter. */
-  private readonly names: (Name[] | undefined)[] = Array.from({ length: 256 }, () => undefined);
-  private readonly hasPieces: boolean;
+  private readonly table: NameTable;
   private block: Buffer | undefined;
   private start = 0;
 
-  constructor({ signals, words, texts, synonyms, pieces }: FrameVocabulary) {
-    this.hasPieces = pieces.length > 0;
-    this.learn('signal', signals);
-    this.learn('word', words);
-    this.learn('text', texts);
-    this.learn('synonym', synonyms);
-    this.learn('piece', pieces);
+  constructor(vocabulary: FrameVocabulary) {
+    this.table = NameTable.of(vocabulary);
   }
 
   /** Twice the same frame in a row is scanned once. */
@@ -47,12 +85,19 @@ export class FrameScanner {
     this.block = block;
     this.start = start;
     let isSignalled = false;
-    let isPiece = !this.hasPieces;
+    const { table } = this;
+    const { places } = table;
+    let isPiece = !table.hasPieces;
     let textBytes = 0;
     let synonymBytes = 0;
     for (let at = start; at < end; at++) {
       if (block[at] !== QUOTE) continue;
-      const name = this.nameAt(block, at, end);
+      const letter = block[at + 1];
+      // Most quotes close a string, and most names begin with another letter.
+      if (letter === undefined || letter < LETTER_A) continue;
+      const place = places[letter];
+      if (place === undefined || place === 0) continue;
+      const name = table.find(place, block, at, end);
       if (name === undefined) continue;
       const after = at + name.bytes.length;
       switch (name.kind) {
@@ -77,21 +122,6 @@ export class FrameScanner {
     }
     this.isWorthParsing = isSignalled || !isPiece;
     this.textBytes = textBytes + synonymBytes;
-  }
-
-  private learn(kind: NameKind, names: readonly string[]): void {
-    for (const name of names) {
-      const letter = name.charCodeAt(0);
-      const alike = (this.names[letter] ??= []);
-      alike.push({ bytes: Buffer.from(`"${name}"`), kind });
-    }
-  }
-
-  private nameAt(block: Buffer, at: number, end: number): Name | undefined {
-    const alike = this.names[block[at + 1] ?? 0];
-    if (alike === undefined) return undefined;
-    for (const name of alike) if (isAt(name.bytes, block, at, end)) return name;
-    return undefined;
   }
 }
 
