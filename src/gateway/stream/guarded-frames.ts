@@ -64,6 +64,7 @@ export class GuardedFrames implements GuardedStream {
   /** The stream is over: what waits is not part of it. */
   drop(): void {
     this.waiting = undefined;
+    this.guard.end();
   }
 
   answerSoFar(): CountableAnswer {

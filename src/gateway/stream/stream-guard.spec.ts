@@ -259,6 +259,18 @@ describe('the guard of a stream', () => {
     expect([stream.passed, charge.asked]).toEqual([10_000, []]);
   });
 
+  it('asks and decides nothing more for a stream that is over', async () => {
+    const { charge, stream, guard, outcomes } = scene(cost(150));
+    charge.silent();
+    stream.write(400);
+    guard.end();
+    charge.answers();
+    await settled();
+    expect([stream.passed, stream.cutBy, charge.asked]).toEqual([100, undefined, [cost(200)]]);
+    expect(await outcomes('tollgate_stream_extensions_total')).toEqual({});
+    expect(await outcomes('tollgate_stream_guard_total')).toEqual({});
+  });
+
   it('holds for a frame that alone is more than the hold, before it passes', async () => {
     const { charge, guard } = scene(10n ** 9n);
     const goOn = jest.fn();

@@ -74,6 +74,7 @@ export class StreamGuard {
   private askedAtTokens = -1;
   private counts = 0;
   private isOverdrawn = false;
+  private isOver = false;
   private stream: GuardedStream | undefined;
   private refusal: Refusal = UNAVAILABLE;
 
@@ -106,6 +107,11 @@ export class StreamGuard {
     if (this.stage === 'watching') void this.extend();
     else if (this.stage === 'limited' && !isCovered) void this.decide();
     return isCovered;
+  }
+
+  /** The stream is over, whyever: what is asked just now decides nothing any more. */
+  end(): void {
+    this.isOver = true;
   }
 
   private get written(): number {
@@ -165,6 +171,7 @@ export class StreamGuard {
   }
 
   private async applyPolicy(): Promise<void> {
+    if (this.isOver) return;
     if (!this.rules.blocks) {
       this.pass('shadow');
     } else if (this.rules.refused === 'finish') {
@@ -211,6 +218,7 @@ export class StreamGuard {
         return true;
       }
       this.refusal = refusal;
+      if (this.isOver) return false;
       const room = roomOf(refusal);
       if (room === undefined) {
         this.metrics.streamExtensions.of('unavailable').inc();
@@ -226,7 +234,7 @@ export class StreamGuard {
 
   /** Up to which count the budget lasts, by what is billed for what has passed; undefined where that is not known. */
   private async countedLimit(): Promise<number | undefined> {
-    const answer = this.stream?.answerSoFar();
+    const answer = this.isOver ? undefined : this.stream?.answerSoFar();
     if (!answer) return undefined;
     const counted = await countSafely(() => this.count(answer));
     if (!counted || counted.method === 'estimated') return undefined;
