@@ -162,8 +162,15 @@ function idIn(month: Month): string {
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}${newId().slice(13)}`;
 }
 
+const PATIENCE_MS = 20_000;
+
+/** Does `between` again and again until it is so. */
 export async function until(isTrue: () => boolean, between: () => Promise<void> = nextTick): Promise<void> {
-  while (!isTrue()) await between();
+  const deadlineMs = performance.now() + PATIENCE_MS;
+  while (!isTrue()) {
+    if (performance.now() > deadlineMs) throw new Error(`it is not so after ${PATIENCE_MS} ms`);
+    await between();
+  }
 }
 
 function nextTick(): Promise<void> {
