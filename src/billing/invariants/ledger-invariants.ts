@@ -233,12 +233,21 @@ export const LEDGER_INVARIANTS: readonly LedgerInvariant[] = [
   },
 ];
 
-/** Within the caller's snapshot: all queries of one check must see the same moment. */
-export async function checkLedgerInvariant(client: ClientBase, invariant: LedgerInvariant): Promise<InvariantResult> {
-  const population = await client.query<{ n: string }>(invariant.population);
-  const found = await client.query<{ what: string; n: string }>(
-    `select what, count(*) over () as n from (${invariant.violations}) v limit ${MAX_EXAMPLES}`,
-  );
+/**
+ * Within the caller's snapshot: all queries of one check must see the same moment.
+ * @param answerMs how long the driver waits for each; as long as for any other statement of the connection unless given
+ */
+export async function checkLedgerInvariant(
+  client: ClientBase,
+  invariant: LedgerInvariant,
+  answerMs?: number,
+): Promise<InvariantResult> {
+  const patience = answerMs === undefined ? {} : { query_timeout: answerMs };
+  const population = await client.query<{ n: string }>({ text: invariant.population, ...patience });
+  const found = await client.query<{ what: string; n: string }>({
+    text: `select what, count(*) over () as n from (${invariant.violations}) v limit ${MAX_EXAMPLES}`,
+    ...patience,
+  });
   const violations = Number(found.rows[0]?.n ?? 0);
   return {
     id: invariant.id,
