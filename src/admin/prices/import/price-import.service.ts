@@ -53,11 +53,14 @@ export class PriceImportService {
 
   /** Sent again it finds that nothing is left to write. */
   async import(dto: ImportPricesDto, actor: string): Promise<Readonly<PriceImportDto>> {
-    const at = effectiveFromOf(dto.effective_from, this.clock.nowMs());
-    const list = requestedList(dto, at);
+    // A list that cannot be read is refused before anybody waits for the lock.
+    requestedList(dto, effectiveFromOf(dto.effective_from, this.clock.nowMs()));
     const leftOut = new Set(dto.leave_out);
     const done = await this.dataSource.transaction(async (manager) => {
       await lockEveryModel(manager);
+      // Now, not before the lock: what whoever had it meanwhile has written is in force by then.
+      const at = effectiveFromOf(dto.effective_from, this.clock.nowMs());
+      const list = requestedList(dto, at);
       const standing = await standingOf(manager, list, at);
       const diffs = diffsOf(list, standing);
       const wanted = diffs.filter(({ model, status }) => status !== 'unchanged' && !leftOut.has(model));
@@ -65,12 +68,12 @@ export class PriceImportService {
       const source = `${list.name} ${dto.digest.slice(0, 16)}`;
       const written = await write(manager, wanted, { effectiveFrom: at, source });
       await auditAll(manager, auditOf(written, wanted, standing, actor));
-      return { written, unchanged: diffs.filter(({ status }) => status === 'unchanged').length };
+      return { name: list.name, written, unchanged: diffs.filter(({ status }) => status === 'unchanged').length };
     });
     for (const { model } of done.written) this.priceBook.changed(model);
     return {
       object: 'price_import',
-      source: list.name,
+      source: done.name,
       imported: done.written.map(({ model, price }): Readonly<ImportedPriceDto> => ({
         model,
         price_id: price?.id ?? null,
