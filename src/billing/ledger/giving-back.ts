@@ -4,6 +4,7 @@ import { newId } from '../../kernel/ids';
 import { isWithinTenantBound } from '../../kernel/money';
 import { Booking, MAX_PROMO_NANO_USD, recordPosting, repaymentOf, type TenantAccounts } from './booking';
 import { HOUSE_ACCOUNT } from './house-accounts';
+import { TRANSFERS_OF } from './transfers-of';
 
 /** A COMMITTED charge or correction, locked until the transaction ends. */
 export interface CommittedCharge {
@@ -15,7 +16,6 @@ export interface CommittedCharge {
   readonly givenBack: bigint;
   /** Which of them gave back the last of it. */
   readonly reversedBy: string | null;
-  readonly createdAt: Date;
 }
 
 /** A part of a charge that goes back to who paid it. */
@@ -34,7 +34,6 @@ interface ChargeRow {
   readonly amount_nano_usd: string;
   readonly refunded_nano_usd: string;
   readonly reversed_by: string | null;
-  readonly created_at: Date;
 }
 
 /**
@@ -43,7 +42,7 @@ interface ChargeRow {
  */
 export async function lockCharge(client: PoolClient, tenantId: string, chargeId: string): Promise<CommittedCharge> {
   const { rows } = await client.query<ChargeRow>(
-    `select status, funding, amount_nano_usd, refunded_nano_usd, reversed_by, created_at from billing_transaction
+    `select status, funding, amount_nano_usd, refunded_nano_usd, reversed_by from billing_transaction
       where tenant_id = $1 and id = $2 and type in ('charge', 'correction') for update`,
     [tenantId, chargeId],
   );
@@ -57,7 +56,6 @@ export async function lockCharge(client: PoolClient, tenantId: string, chargeId:
     amount: BigInt(row.amount_nano_usd),
     givenBack: BigInt(row.refunded_nano_usd),
     reversedBy: row.reversed_by,
-    createdAt: row.created_at,
   };
 }
 
@@ -113,12 +111,12 @@ interface Taken {
   readonly amount: bigint;
 }
 
-/** From each account, the last one first. Transfers are looked for by when they were written: clocks may have been set back. */
+/** From each account, the last one first. */
 async function takenBy(client: PoolClient, charge: CommittedCharge, accounts: TenantAccounts): Promise<Taken[]> {
   const { rows } = await client.query<{ account_id: string; amount: string }>(
-    `select debit_account_id as account_id, amount_nano_usd as amount from ledger_transfer
-      where transaction_id = $1 and kind = 'charge' and created_at >= $2::timestamptz - interval '1 day'`,
-    [charge.id, charge.createdAt],
+    `select t.debit_account_id as account_id, t.amount_nano_usd as amount
+       from billing_transaction c join ledger_transfer t on ${TRANSFERS_OF} and t.kind = 'charge' where c.id = $1`,
+    [charge.id],
   );
   const order = [accounts.overrun.id, accounts.wallet.id, accounts.promo?.id];
   const taken = rows

@@ -1,6 +1,7 @@
 import { Inject, Injectable } from '@nestjs/common';
 import type { Pool } from 'pg';
 import { PG_POOL } from '../../platform/database/pg-pool';
+import { TRANSFERS_OF } from '../ledger/transfers-of';
 import type { AttemptRow } from '../request-log/request-log.writer';
 
 /** The charge of a call as its row has it; numbers are text. */
@@ -115,7 +116,7 @@ select
      'tokens_image', c.tokens_image::text) from charge c) as charge,
   (select coalesce(json_agg(json_build_object('account', a.name, 'amount', t.amount_nano_usd::text) order by t.id), '[]')
      from charge c
-     join ledger_transfer t on t.transaction_id = c.id and t.kind = 'charge' and t.created_at >= c.created_at
+     join ledger_transfer t on ${TRANSFERS_OF} and t.kind = 'charge'
      join ledger_account a on a.id = t.debit_account_id) as funding,
   (select coalesce(json_agg(json_build_object(
      'id', k.id, 'type', k.type, 'amount', k.amount_nano_usd::text, 'upstream_cost', k.upstream_cost_nano_usd::text,
@@ -124,7 +125,7 @@ select
   (select case when (select c.ended_at < ledger_begins_at() from charge c) then null
                else coalesce(sum(t.amount_nano_usd), 0)::text end
      from charge c
-     join ledger_transfer t on t.transaction_id = c.id and t.kind = 'upstream_cost' and t.created_at >= c.created_at)
+     join ledger_transfer t on ${TRANSFERS_OF} and t.kind = 'upstream_cost')
     as house_cost,
   (select coalesce(json_agg(json_build_object(
      'attempt', r.attempt, 'upstream_id', r.upstream_id, 'upstream_name', r.upstream_name,
