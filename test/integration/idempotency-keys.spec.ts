@@ -126,7 +126,7 @@ describe('idempotency keys of a process that lives', () => {
     expect(await keys.kindOf(keys.heir())).toBe('replay');
   });
 
-  it('are nobody’s a day after their first keys.request, by the clock of the gateway, and are deleted then in batches', async () => {
+  it('are nobody’s a day after their first request, by the clock of the gateway, and are deleted then in batches', async () => {
     const time = keys.living.module.get<{ offsetMs: number }>(CLOCK);
     try {
       const call = await keys.admitted(keys.heir());
@@ -151,12 +151,20 @@ describe('idempotency keys of a process that lives', () => {
   });
 
   it('are refused with 503 where Postgres does not answer, and are free afterwards', async () => {
-    const failing = jest
-      .spyOn(keys.living.module.get(IdempotencyStore), 'claim')
-      .mockRejectedValueOnce(new Error('away'));
+    const failing = jest.spyOn(keys.living.module.get(IdempotencyStore), 'claim').mockRejectedValue(new Error('away'));
     expect(await keys.kindOf(keys.heir())).toBe('BILLING_SERVICE_ERROR');
     failing.mockRestore();
     await keys.heirIsCharged();
+  });
+
+  it('are claimed, kept and answered once where each commit is heard of only by asking again', async () => {
+    const store = keys.living.module.get(IdempotencyStore);
+    for (const name of ['claim', 'keep', 'answered'] as const) loseFirstReply(store, name);
+    const call = await keys.admitted(keys.heir());
+    await call.keep();
+    expect(await keys.settleTold(call)).toBe('charged');
+    expect(await call.answered()).toBe(true);
+    expect(await keys.replayed(keys.heir())).toBe(`${call.answerText}!`);
   });
 
   it('of a claim that was answered too late are free again', async () => {
@@ -177,3 +185,12 @@ describe('idempotency keys of a process that lives', () => {
     );
   });
 });
+
+/** What is asked for is done, and then the connection breaks. */
+function loseFirstReply(store: IdempotencyStore, name: 'claim' | 'keep' | 'answered'): void {
+  const work = store[name].bind(store) as (...args: unknown[]) => Promise<never>;
+  jest.spyOn(store, name).mockImplementationOnce(async (...args: unknown[]) => {
+    await work(...args);
+    throw new Error('Connection terminated unexpectedly');
+  });
+}

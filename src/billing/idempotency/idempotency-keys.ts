@@ -23,6 +23,7 @@ import {
 /** When a client should ask again for what is being answered. */
 const RETRY_AFTER_MS = 1_000;
 const FINISHED_WITHIN_MS = 2_000;
+const MAX_RETRIES = 2;
 const AWAY = refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
 
 /**
@@ -62,7 +63,7 @@ export class IdempotencyKeys implements BeforeApplicationShutdown {
     if (malformed) return { kind: 'refused', refusal: malformed };
     if (!this.circuit.takesWork) return { kind: 'refused', refusal: AWAY };
     const claim = claimOf(call);
-    const claiming = this.store.claim(call, claim);
+    const claiming = stubborn(() => this.store.claim(call, claim));
     const found = await this.inTime(
       claiming.catch((error: unknown) => {
         this.logger.warn(`an idempotency key could not be claimed: ${messageOf(error)}`);
@@ -82,7 +83,7 @@ export class IdempotencyKeys implements BeforeApplicationShutdown {
     const isKept = answer !== undefined && !isTooLarge(answer);
     const sealed = isKept ? this.secrets.sealBytes(packAnswer(answer), contextOf(claim, 'answer')) : null;
     await this.inTime(
-      this.store.keep(claim, sealed).then(
+      stubborn(() => this.store.keep(claim, sealed)).then(
         () => true,
         (error: unknown) => {
           this.logger.warn(`the answer of call ${claim.traceId} is not kept: ${messageOf(error)}`);
@@ -98,7 +99,7 @@ export class IdempotencyKeys implements BeforeApplicationShutdown {
    */
   async answered(claim: KeyClaim, tail: AnswerTail | undefined): Promise<boolean> {
     const sealed = tail ? this.secrets.sealBytes(packTail(tail), contextOf(claim, 'tail')) : null;
-    const first = this.store.answered(claim, sealed).then(
+    const first = stubborn(() => this.store.answered(claim, sealed)).then(
       () => true,
       () => false,
     );
@@ -192,6 +193,18 @@ export class IdempotencyKeys implements BeforeApplicationShutdown {
     return Promise.race([work, late]).finally(() => {
       clearTimeout(timer);
     });
+  }
+}
+
+/** A connection may break once, and its last commit stay unheard: each of these statements may come twice. */
+async function stubborn<T>(work: () => Promise<T>): Promise<T> {
+  for (let attempt = 0; ; attempt += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (attempt >= MAX_RETRIES) throw error;
+    }
+    await pause(retryPauseMs(attempt));
   }
 }
 

@@ -88,7 +88,8 @@ export class IdempotencyStore {
     for (let look = 0; look < MAX_LOOKS; look += 1) {
       const row = await this.insertOrRead(claim, requestHash);
       if (!row) continue;
-      if (row.is_claimed) return { kind: 'claimed', claim };
+      // Its own row: an earlier attempt that was not heard of.
+      if (row.is_claimed || row.trace_id === claim.traceId) return { kind: 'claimed', claim };
       const found = await chargeOfTrace(this.pool, row.tenant_id, row.trace_id);
       const verdict = judgeKey({
         state: row.state,
