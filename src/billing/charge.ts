@@ -60,6 +60,8 @@ export interface Settlement {
   readonly method: CountingMethod;
   /** Why the answer ended, such as `complete` or `client_left`. */
   readonly endReason: string;
+  /** What made it end before its end, such as the limit that its guard met. */
+  readonly reasonCode?: string | undefined;
   readonly servedBy: ServedBy;
   /** Of what the upstream used, at its own cost price as it was when the attempt started. */
   readonly upstreamCost: NanoUsd;

@@ -160,7 +160,7 @@ describe.each(AUTHORITIES)('a stream that outgrows its hold, $name', ({ env, unc
     },
   );
 
-  it('says why in a comment before the terminal frame: the balance, or the limit of the key', async () => {
+  it('says why in a comment before the terminal frame and in the charge: the balance, or the limit of the key', async () => {
     for (const [usd, limits, limit] of [
       ['0.00026', {}, 'balance'],
       ['10', { budget_usd: '0.00026' }, 'key_budget'],
@@ -185,6 +185,8 @@ describe.each(AUTHORITIES)('a stream that outgrows its hold, $name', ({ env, unc
       expect(frames[1]).toBe(`: tollgate stream_guard=cut limit=${limit}`);
       expect(frames[2]).toMatch(/^: tollgate cost_usd=0\.0002\d+ /);
       expect(frames[3]).toBe('data: [DONE]');
+      const charge = await ended(response.headers.get('x-request-id') ?? '');
+      expect(charge).toMatchObject({ endReason: 'guard_cut', reasonCode: limit.toUpperCase() });
     }
   });
 

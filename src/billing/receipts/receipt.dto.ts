@@ -165,7 +165,11 @@ export class ReceiptDto {
   @ApiProperty({ type: String, nullable: true, description: 'How it ended, such as `complete` or `guard_cut`.' })
   end_reason!: string | null;
 
-  @ApiProperty({ type: String, nullable: true, description: 'Why it was voided.' })
+  @ApiProperty({
+    type: String,
+    nullable: true,
+    description: 'Why it was voided; of a stream that its guard cut the limit that was reached, such as `BALANCE`.',
+  })
   reason_code!: string | null;
 
   @ApiProperty({ type: String, nullable: true, description: '`error.code` that the caller was told.' })

@@ -144,7 +144,7 @@ export function settleFields(
     upstream_id: servedBy?.upstreamId ?? null,
     upstream_name: servedBy?.upstreamName ?? null,
     provider_name: servedBy?.providerName ?? null,
-    reason_code: null,
+    reason_code: settlement.reasonCode ?? null,
     description: null,
   };
 }

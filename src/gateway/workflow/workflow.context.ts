@@ -87,6 +87,8 @@ export interface ResponseTransformSection {
   readonly used: TokenCounts;
   readonly method: CountingMethod;
   readonly endReason: string;
+  /** The limit that made the guard cut the stream. */
+  readonly reasonCode?: string | undefined;
   /** Nothing is owed: the policy for a broken stream says so. */
   readonly isFree: boolean;
   /** The whole answer, for a call without stream. */

@@ -27,7 +27,7 @@ export class BillingStep implements WorkflowStep {
 
   async execute(context: WorkflowContext): Promise<StepOutcome> {
     const { charge } = context.quotaCheck;
-    const { tokens, used, method, endReason, isFree } = context.responseTransform;
+    const { tokens, used, method, endReason, reasonCode, isFree } = context.responseTransform;
     const { attempt } = context.upstreamCall;
     const { servedBy } = attempt;
     attempt.bill(isFree ? 'house' : 'tenant', used);
@@ -40,7 +40,8 @@ export class BillingStep implements WorkflowStep {
       context.billing = { charged: undefined };
       return undefined;
     }
-    const settlement = { tokens, method, endReason, servedBy, upstreamCost: attempt.upstreamCost, houseCosts };
+    const { upstreamCost } = attempt;
+    const settlement = { tokens, method, endReason, reasonCode, servedBy, upstreamCost, houseCosts };
     const settled = await this.inTime(charge.settle(settlement), () => {
       if (charge.withdraw()) return refuse('BILLING_SERVICE_ERROR', { retryAfterMs: 1_000 });
       this.metrics.answersBeforeSettle.inc();

@@ -51,6 +51,7 @@ export class ResponseTransformStep implements WorkflowStep {
       tokens: guardCut ? withinBudget(counted.tokens, context.routing.price, guardCut.budget) : counted.tokens,
       used: counted.tokens,
       endReason: reason,
+      reasonCode: guardCut?.limit.toUpperCase(),
       isFree: isBroken && this.settings.brokenStreamPolicy === 'void',
       body: undefined,
       streamRefusal: refusalOfEnding(reason),
