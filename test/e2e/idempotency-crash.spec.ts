@@ -105,7 +105,7 @@ describe('a gateway that is killed with calls that have idempotency keys, which 
   async function reached(point: Point, random: Seeded): Promise<void> {
     if (point === 'while it answers') {
       const before = stage.clients.received.bytes;
-      const atBytes = random.integer(500, 30_000);
+      const atBytes = random.integer(500, 8_000);
       await stage.clients.reached((bytes) => bytes - before >= atBytes);
       return;
     }
