@@ -7,6 +7,7 @@ import { TEST_SECRETS } from '../../../test/support/test-settings';
 
 const MEGABYTE = 1024 * 1024;
 const BODY_BYTES = 30 * MEGABYTE;
+const PIECES_A_LOOK = 5;
 const ADMIN = `authorization: Bearer ${TEST_SECRETS.ADMIN_TOKEN}`;
 
 describe('a large body that nobody asked for', () => {
@@ -64,7 +65,8 @@ describe('a large body that nobody asked for', () => {
     const piece = Buffer.alloc(2 * MEGABYTE, 0x20);
     for (let sent = 0; sent < BODY_BYTES && !upload.isClosed; sent += piece.length) {
       await upload.write(piece);
-      most = Math.max(most, bytesKept() - before);
+      // Not after each piece: a collection takes long in a worker that has run other specs.
+      if ((sent / piece.length) % PIECES_A_LOOK === PIECES_A_LOOK - 1) most = Math.max(most, bytesKept() - before);
     }
     expect(most).toBeLessThan(BODY_BYTES / 2);
     upload.destroy();
