@@ -16,7 +16,7 @@ import { expectInvariants, idOf, openSweepStage, statusOfCharge, type SweepStage
 const INITIAL = 1_000n;
 const BUDGET = 900n;
 /** Of a row, as BILLING_WAIT_MS. */
-const WAIT_MS = 300;
+const WAIT_MS = 1_000;
 
 describe('the hold of a stream that outgrows it', () => {
   let stage: SweepStage;
