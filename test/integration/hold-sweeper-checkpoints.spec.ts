@@ -1,9 +1,15 @@
 import { Client } from 'pg';
+import { Booking, lockAccounts, recordPosting } from '../../src/billing/ledger/booking';
+import { giveBack, lockCharge } from '../../src/billing/ledger/giving-back';
+import { HOUSE_ACCOUNT } from '../../src/billing/ledger/house-accounts';
+import { OWN_REASON_CODE } from '../../src/billing/ledger/reason-codes';
+import { RATED_NANO_USD } from '../../src/billing/re-rating/rated';
 import { Checkpoints } from '../../src/billing/settlement/checkpoints';
 import { ProjectionQueue } from '../../src/billing/settlement/projection-queue';
 import type { OpenCharge } from '../../src/billing/settlement/open-charge';
 import { newId } from '../../src/kernel/ids';
 import { nanoUsd } from '../../src/kernel/money';
+import { withTransaction } from '../../src/platform/database/with-transaction';
 import { holdsKey, quotaKey } from '../../src/quota/quota-keys';
 import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import {
@@ -28,6 +34,8 @@ import {
 } from './hold-sweeper-stage';
 
 const INITIAL = 1_000n;
+/** As a re-rating books it. */
+const RE_RATED = { reasonCode: OWN_REASON_CODE.reRated, description: 'test' };
 
 describe('the sweeper, of a dead process that streamed', () => {
   let stage: SweepStage;
@@ -238,6 +246,59 @@ describe('the sweeper, of a dead process that streamed', () => {
         { type: 'refund', amount: carried, reason_code: 'LATE_SETTLE' },
       ].toSorted(byAmount),
     );
+    expect(await balance()).toBe(left);
+    await expectInvariants(living);
+  });
+
+  it('keeps what a re-rating gave back as such, so that the next one counts it', async () => {
+    const charge = await checkpointed(120);
+    await sweep();
+    const id = charge.held.holdId;
+    await withTransaction(living.pool, async (client) => {
+      const accounts = await lockAccounts(client, limits.tenantId);
+      const standing = await lockCharge(client, limits.tenantId, id);
+      await giveBack(client, accounts, standing, { ...RE_RATED, type: 'credit_note', amount: 30n, traceId: newId() });
+    });
+    await charge.settle(outputOf(150));
+    expect((await rows()).toSorted(byAmount)).toMatchObject(
+      [
+        { type: 'charge', amount: 120, refunded: 120 },
+        { type: 'refund', amount: 90, reason_code: 'LATE_SETTLE' },
+        { type: 'credit_note', amount: 30, reason_code: 'RE_RATED' },
+        { type: 'correction', amount: 150, refunded: 30 },
+        { type: 'credit_note', amount: 30, reason_code: 'RE_RATED' },
+      ].toSorted(byAmount),
+    );
+    expect(await balance()).toBe('880');
+    const { rows: rated } = await living.pool.query<{ rated: string }>(
+      `select ${RATED_NANO_USD} as rated from billing_transaction c where c.tenant_id = $1 and c.type = 'correction'`,
+      [limits.tenantId],
+    );
+    expect(rated).toEqual([{ rated: '120' }]);
+    await expectInvariants(living);
+  });
+
+  it.each([
+    ['a settle', 150, '850'],
+    ['a settle of nothing', 0, '1000'],
+  ])('returns what a re-rating had debited on top, with %s', async (_, tokens, left) => {
+    const charge = await checkpointed(120);
+    await sweep();
+    const id = charge.held.holdId;
+    await withTransaction(living.pool, async (client) => {
+      const accounts = await lockAccounts(client, limits.tenantId);
+      const record = { ...RE_RATED, transactionId: newId(), tenantId: limits.tenantId, traceId: newId() };
+      await recordPosting(client, {
+        ...record,
+        type: 'adjustment',
+        amountNanoUsd: '-40',
+        originalTransactionId: id,
+      });
+      const book = new Booking(client, record.transactionId, record.reasonCode);
+      await book.debit('adjustment', HOUSE_ACCOUNT.revenue, accounts, 40n);
+    });
+    expect(await balance()).toBe('840');
+    await charge.settle(outputOf(tokens));
     expect(await balance()).toBe(left);
     await expectInvariants(living);
   });

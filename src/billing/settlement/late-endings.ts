@@ -3,7 +3,6 @@ import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { Pool, PoolClient } from 'pg';
 import { messageOf } from '../../kernel/error-message';
 import { RefusalError } from '../../kernel/errors';
-import { nanoUsd } from '../../kernel/money';
 import { PG_POOL } from '../../platform/database/pg-pool';
 import { isRefusedData } from '../../platform/database/sql-state';
 import { withTransaction } from '../../platform/database/with-transaction';
@@ -18,6 +17,7 @@ import { admitRow, type EndFields, type EndRow, SWEPT_END_REASON } from '../writ
 import { ChargeWriter } from '../writer/charge-writer';
 import { retryPauseMs } from '../writer/retry-pause';
 import { Turns } from '../writer/turns';
+import { carryOver, reRatedOf, returnDebits } from './carry-over';
 import { correctionIdOf, correctionTraceIdOf } from './correction-id';
 
 const REASON_CODE = OWN_REASON_CODE.lateSettle;
@@ -49,8 +49,8 @@ export interface BookedDifference extends PostedBalance {
  *   COMMITTED    a void                       a refund of what was charged
  *
  * A call whose idempotency key another one has taken over pays nothing: neither is booked, and it must not be answered.
- * Everything else, a settle of the very amount and a charge that was refunded whole meanwhile, stays as it is; what was
- * refunded in part is refunded of the correction, too. A correction counts in no window: neither a VOIDED charge nor the part
+ * Everything else, a settle of the very amount and a charge that was refunded whole meanwhile, stays as it is; what was given
+ * back in part is given back of the correction, too, and what a re-rating had debited on top is returned. A correction counts in no window: neither a VOIDED charge nor the part
  * that came late was admitted in one.
  */
 @Injectable()
@@ -110,13 +110,17 @@ export class LateEndings {
       // Before any account: whoever raises the epoch waits for it and holds none.
       await client.query('select pg_advisory_xact_lock_shared(quota_fence())');
       const { isRepeat, givenBack, amount, transactionId } = await postRefund(client, refund);
+      const reRated = await reRatedOf(client, holdId);
+      if (!isRepeat) await returnDebits(client, refund, reRated.debited);
       if (!isRepeat && fields.is_commit) {
         const correction = this.correctionRow(charge, fields);
         const difference = await costBeyond(client, holdId, fields.upstream_cost_nano_usd);
         await client.query(`select * from billing_end($1::json)`, [
           JSON.stringify([{ ...correction, upstream_cost_nano_usd: difference }]),
         ]);
-        await carryOver(client, refund, correction, givenBack - amount);
+        const { credited } = reRated;
+        const whole = { id: correction.id, amount: BigInt(correction.amount_nano_usd) };
+        await carryOver(client, refund, whole, { back: givenBack - amount, credited });
       }
       const isTakenOver = isRepeat && (await isForTakenOverKey(client, transactionId));
       return { ...(await balanceNow(client, tenantId)), isTakenOver };
@@ -189,15 +193,6 @@ async function isForTakenOverKey(client: PoolClient, transactionId: string): Pro
     [transactionId],
   );
   return rows[0]?.reason_code === OWN_REASON_CODE.keyTakenOver;
-}
-
-/** What had been given back of the charge before stays given back: of the correction, which takes its place. */
-async function carryOver(client: PoolClient, refund: Refund, correction: EndRow, givenBack: bigint): Promise<void> {
-  const charged = BigInt(correction.amount_nano_usd);
-  const amount = nanoUsd(givenBack < charged ? givenBack : charged);
-  if (amount === 0n) return;
-  const idempotencyKey = `carried-over:${refund.chargeId}`;
-  await postRefund(client, { ...refund, chargeId: correction.id, amount, idempotencyKey });
 }
 
 /** What the upstream cost beyond what the charge says already; below 0 where that was too much. */
