@@ -4,6 +4,7 @@ import { CLOCK, type Clock } from '../../kernel/clock';
 import { floorOfTime } from '../../kernel/ids';
 import { nanoUsd, toDecimalUsd } from '../../kernel/money';
 import { invalid } from '../refusals';
+import { instantOf } from '../validation/instant';
 import type { MarginAmountsDto, MarginDto, MarginQuery, MarginsDto } from './margin.dto';
 
 const DAY_MS = 86_400_000;
@@ -119,19 +120,12 @@ export class MarginsService {
   }
 
   private rangeOf({ from, to }: MarginQuery): { readonly fromMs: number; readonly toMs: number } {
-    const toMs = to === undefined ? this.clock.nowMs() : instantOf(to, 'to');
-    const fromMs = from === undefined ? toMs - DEFAULT_DAYS * DAY_MS : instantOf(from, 'from');
+    const toMs = to === undefined ? this.clock.nowMs() : instantOf(to, 'to').getTime();
+    const fromMs = from === undefined ? toMs - DEFAULT_DAYS * DAY_MS : instantOf(from, 'from').getTime();
     if (fromMs >= toMs) throw invalid('from', 'must be before to');
     if (toMs - fromMs > MAX_DAYS * DAY_MS) throw invalid('from', `must be at most ${MAX_DAYS} days before to`);
     return { fromMs, toMs };
   }
-}
-
-function instantOf(text: string, param: 'from' | 'to'): number {
-  const atMs = Date.parse(text);
-  // A week such as 2026-W05 has the form of a date.
-  if (Number.isNaN(atMs)) throw invalid(param, 'is not a date');
-  return atMs;
 }
 
 function renderGroup(row: GroupRow, groupBy: MarginQuery['group_by']): Readonly<MarginDto> {

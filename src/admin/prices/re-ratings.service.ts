@@ -8,6 +8,7 @@ import { PriceBook } from '../../catalogue/price-book';
 import { audit } from '../audit/audit-trail';
 import { moneyTransaction } from '../audit/money-transaction';
 import { conflict, invalid, notFound } from '../refusals';
+import { instantOf } from '../validation/instant';
 import type { ReRateDto, ReRatingDto } from './re-rating.dto';
 import { ReRatingReader } from './re-rating-reader';
 
@@ -104,8 +105,5 @@ function given(dto: ReRateDto, field: 'model' | 'price_version' | 'from' | 'to')
 }
 
 function instant(dto: ReRateDto, field: 'from' | 'to'): Date {
-  const at = new Date(given(dto, field));
-  // A date such as February 30 has the form of one.
-  if (Number.isNaN(at.getTime())) throw invalid(field, 'is not a date');
-  return at;
+  return instantOf(given(dto, field), field);
 }
