@@ -69,3 +69,7 @@ export function ceilDiv(numerator: bigint, denominator: bigint): bigint {
   const quotient = numerator / denominator;
   return numerator % denominator > 0n ? quotient + 1n : quotient;
 }
+
+export function least(first: bigint, ...rest: readonly bigint[]): bigint {
+  return rest.reduce((a, b) => (b < a ? b : a), first);
+}

@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg';
 import { refuse, RefusalError } from '../../kernel/errors';
 import { newId } from '../../kernel/ids';
-import { isWithinTenantBound } from '../../kernel/money';
+import { isWithinTenantBound, least } from '../../kernel/money';
 import { Booking, MAX_PROMO_NANO_USD, recordPosting, repaymentOf, type TenantAccounts } from './booking';
 import { HOUSE_ACCOUNT } from './house-accounts';
 import { TRANSFERS_OF } from './transfers-of';
@@ -156,10 +156,6 @@ function refuseWithoutRoom({ wallet, overrun }: TenantAccounts, shares: Shares):
   if (!isWithinTenantBound(posted, BigInt(wallet.credit_limit_nano_usd))) {
     throw conflict('posted balance and credit limit together would exceed 9,000,000 USD');
   }
-}
-
-function least(a: bigint, b: bigint): bigint {
-  return a < b ? a : b;
 }
 
 function conflict(reason: string): RefusalError {

@@ -2,6 +2,7 @@ import type { PoolClient } from 'pg';
 import { v5 } from 'uuid';
 import { RefusalError } from '../../kernel/errors';
 import { newId } from '../../kernel/ids';
+import { least } from '../../kernel/money';
 import type { PostedBalance } from '../../quota/quota-store.port';
 import { balanceNow, Booking, lockAccounts, recordPosting } from '../ledger/booking';
 import { type CommittedCharge, giveBack, lockCharge } from '../ledger/giving-back';
@@ -128,8 +129,8 @@ async function standingOf(client: PoolClient, charge: CommittedCharge): Promise<
 }
 
 function leastAbove0(first: bigint, ...rest: bigint[]): bigint {
-  const least = rest.reduce((a, b) => (b < a ? b : a), first);
-  return least > 0n ? least : 0n;
+  const amount = least(first, ...rest);
+  return amount > 0n ? amount : 0n;
 }
 
 const LINES = `

@@ -1,7 +1,7 @@
 import type { PoolClient } from 'pg';
 import { v5 } from 'uuid';
 import { newId } from '../../kernel/ids';
-import { nanoUsd } from '../../kernel/money';
+import { least, nanoUsd } from '../../kernel/money';
 import { Booking, lockAccounts, recordPosting } from '../ledger/booking';
 import { giveBack, lockCharge } from '../ledger/giving-back';
 import { HOUSE_ACCOUNT } from '../ledger/house-accounts';
@@ -80,8 +80,4 @@ export async function carryOver(
     amount: nanoUsd(amount - credited),
     idempotencyKey,
   });
-}
-
-function least(a: bigint, b: bigint): bigint {
-  return a < b ? a : b;
 }
