@@ -1,3 +1,4 @@
+import { isIntegerText, isObject } from '../kernel/json-object';
 import { nanoUsd } from '../kernel/money';
 import { type BucketPrices, type FrozenPrice, type PriceTier, TOKEN_BUCKETS, type TokenBucket } from './price';
 
@@ -44,11 +45,11 @@ export function tiersJson(tiers: readonly PriceTier[]): PriceTierJson[] {
 
 /** The prices frozen in a row, as pricesJson wrote them; undefined where they are none. */
 export function readPrices(prices: unknown, version: string | null): FrozenPrice | undefined {
-  if (!isRecord(prices)) return undefined;
+  if (!isObject(prices)) return undefined;
   const perMillionTokens = readBuckets(prices);
   const tiers = readTiers(prices.tiers ?? []);
   const { per_request: perRequest, multiplier_millionths: multiplier } = prices;
-  if (!perMillionTokens || !tiers || !isInteger(perRequest) || !isInteger(multiplier)) return undefined;
+  if (!perMillionTokens || !tiers || !isIntegerText(perRequest) || !isIntegerText(multiplier)) return undefined;
   return {
     version,
     perMillionTokens,
@@ -65,7 +66,7 @@ export function readTiers(value: unknown): readonly PriceTier[] | undefined {
   let before = 0;
   for (const tier of value) {
     const perMillionTokens = readBuckets(tier);
-    const aboveInputTokens: unknown = isRecord(tier) ? tier.above_input_tokens : undefined;
+    const aboveInputTokens: unknown = isObject(tier) ? tier.above_input_tokens : undefined;
     if (!perMillionTokens || typeof aboveInputTokens !== 'number') return undefined;
     if (!Number.isSafeInteger(aboveInputTokens) || aboveInputTokens <= before) return undefined;
     before = aboveInputTokens;
@@ -87,17 +88,8 @@ function bucketsJson(prices: BucketPrices): BucketPricesJson {
 }
 
 function readBuckets(value: unknown): BucketPrices | undefined {
-  if (!isRecord(value)) return undefined;
+  if (!isObject(value)) return undefined;
   const prices = TOKEN_BUCKETS.map((bucket) => value[BUCKET_NAMES[bucket]]);
-  if (!prices.every(isInteger)) return undefined;
+  if (!prices.every(isIntegerText)) return undefined;
   return Object.fromEntries(TOKEN_BUCKETS.map((bucket, at) => [bucket, BigInt(prices[at] ?? 0)])) as BucketPrices;
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-/** Of nano-USD, which JSON carries as text. */
-function isInteger(value: unknown): value is string {
-  return typeof value === 'string' && /^\d{1,19}$/.test(value);
 }

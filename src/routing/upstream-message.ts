@@ -1,4 +1,5 @@
 import type { Refusal } from '../kernel/errors';
+import { isObject } from '../kernel/json-object';
 import type { UpstreamTarget } from '../upstreams/upstream.port';
 
 const MAX_BODY_BYTES = 65_536;
@@ -50,14 +51,10 @@ function errorIn(body: Buffer): { readonly message: unknown; readonly param?: un
   } catch {
     return undefined;
   }
-  if (!isRecord(parsed)) return undefined;
+  if (!isObject(parsed)) return undefined;
   const { error, message, detail } = parsed;
-  if (isRecord(error)) return { message: error.message, param: error.param };
+  if (isObject(error)) return { message: error.message, param: error.param };
   return { message: error ?? message ?? detail };
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function textOf(value: unknown): string | undefined {

@@ -1,5 +1,6 @@
 import { TOKEN_BUCKETS, type TokenCounts } from '../../catalogue/price';
 import { BUCKET_NAMES } from '../../catalogue/price-json';
+import { isIntegerText, isObject } from '../../kernel/json-object';
 import { nanoUsd, ZERO_NANO_USD } from '../../kernel/money';
 import type { CountingMethod, Delivered, HouseCost } from '../charge';
 import { houseCostsJson } from './charge-rows';
@@ -22,7 +23,7 @@ export function checkpointOf(delivered: Delivered): Readonly<Record<string, unkn
 
 /** Undefined where it is none that this version wrote: then nothing is charged by it. */
 export function readCheckpoint(value: unknown): Delivered | undefined {
-  if (!isRecord(value)) return undefined;
+  if (!isObject(value)) return undefined;
   const { counting_method: method, upstream_id, upstream_name, provider_name } = value;
   const counts = TOKEN_BUCKETS.map((bucket) => value[`tokens_${BUCKET_NAMES[bucket]}`]);
   if (!counts.every(isCount) || !isMethod(method)) return undefined;
@@ -31,7 +32,7 @@ export function readCheckpoint(value: unknown): Delivered | undefined {
     tokens: byBucket(counts),
     method,
     servedBy: { upstreamId: upstream_id, upstreamName: upstream_name, providerName: provider_name },
-    upstreamCost: isInteger(value.upstream_cost_nano_usd) ? nanoUsd(value.upstream_cost_nano_usd) : ZERO_NANO_USD,
+    upstreamCost: isIntegerText(value.upstream_cost_nano_usd) ? nanoUsd(value.upstream_cost_nano_usd) : ZERO_NANO_USD,
     houseCosts: readHouseCosts(value.house_costs),
   };
 }
@@ -40,9 +41,9 @@ export function readCheckpoint(value: unknown): Delivered | undefined {
 function readHouseCosts(value: unknown): HouseCost[] {
   if (!Array.isArray(value)) return [];
   return value
-    .filter(isRecord)
+    .filter(isObject)
     .flatMap(({ upstream_id, amount_nano_usd: amount, is_served }) =>
-      isText(upstream_id) && isInteger(amount)
+      isText(upstream_id) && isIntegerText(amount)
         ? [{ upstreamId: upstream_id, amount: nanoUsd(amount), isServed: is_served === true }]
         : [],
     );
@@ -50,10 +51,6 @@ function readHouseCosts(value: unknown): HouseCost[] {
 
 function byBucket(counts: readonly number[]): TokenCounts {
   return Object.fromEntries(TOKEN_BUCKETS.map((bucket, at) => [bucket, counts[at] ?? 0])) as TokenCounts;
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
 function isCount(value: unknown): value is number {
@@ -66,9 +63,4 @@ function isMethod(value: unknown): value is CountingMethod {
 
 function isText(value: unknown): value is string {
   return typeof value === 'string';
-}
-
-/** Of nano-USD, which JSON carries as text. */
-function isInteger(value: unknown): value is string {
-  return isText(value) && /^\d{1,19}$/.test(value);
 }

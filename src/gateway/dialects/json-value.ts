@@ -1,8 +1,4 @@
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-export function isObject(value: unknown): value is JsonObject {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
+import { isObject, type JsonObject } from '../../kernel/json-object';
 
 /** Unlike Array.isArray, leaves the elements unknown rather than any. */
 export function isArray(value: unknown): value is readonly unknown[] {

@@ -1,6 +1,6 @@
 import type { TokenCounts } from '../../catalogue/price';
 import type { CollectedText } from './collected-text';
-import type { JsonObject } from './json-value';
+import type { JsonObject } from '../../kernel/json-object';
 
 /** What a frame of a stream is, and so what is to be done with it. */
 export type FrameKind =

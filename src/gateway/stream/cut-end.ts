@@ -1,5 +1,5 @@
 import { type TokenCounts } from '../../catalogue/price';
-import { isObject, type JsonObject } from '../dialects/json-value';
+import { isObject, type JsonObject } from '../../kernel/json-object';
 import { openAiUsageOf } from '../dialects/openai-chat/usage';
 import { dataOf, renderFrame } from './sse-frame';
 

@@ -1,4 +1,4 @@
-import { isObject, type JsonObject } from '../dialects/json-value';
+import { isObject, type JsonObject } from '../../kernel/json-object';
 import { memberOf, scanTopLevel } from '../dialects/openai-chat/top-level-scan';
 import { dataOf, dataStart, renderFrame } from './sse-frame';
 

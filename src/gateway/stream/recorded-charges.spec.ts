@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { costOf, NO_TOKENS, TOKEN_BUCKETS, type TokenCounts } from '../../catalogue/price';
 import { usageFromAnthropic } from '../dialects/anthropic-messages/usage';
 import { MessageStreamReading } from '../dialects/anthropic-messages/message-stream';
-import { isObject } from '../dialects/json-value';
+import { isObject } from '../../kernel/json-object';
 import { ChatStreamReading } from '../dialects/openai-chat/chat-stream';
 import { usageFromOpenAi } from '../dialects/openai-chat/usage';
 import { usageFromEmbeddings } from '../dialects/openai-embeddings/usage';

@@ -1,6 +1,7 @@
 import { type TokenCounts } from '../../catalogue/price';
 import { type CollectedText } from '../dialects/collected-text';
-import { type JsonObject, parseObject } from '../dialects/json-value';
+import { type JsonObject } from '../../kernel/json-object';
+import { parseObject } from '../dialects/json-value';
 import { usageReportedIn } from '../dialects/openai-chat/reported-usage';
 import { type FrameKind, type StreamReading } from '../dialects/stream-reading';
 import { FrameScanner } from './frame-scanner';

@@ -1,7 +1,7 @@
 import type { TokenCounts } from '../../../catalogue/price';
 import { TextPieces } from '../collected-text';
 import { credibleCount } from '../credible-count';
-import { isObject, type JsonObject } from '../json-value';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { FrameKind, FrameVocabulary, StreamReading, TextReading } from '../stream-reading';
 import { usageFromAnthropic } from './usage';
 

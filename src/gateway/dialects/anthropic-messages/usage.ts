@@ -1,6 +1,6 @@
 import { NO_TOKENS, type TokenCounts } from '../../../catalogue/price';
 import { credibleCount } from '../credible-count';
-import { isObject } from '../json-value';
+import { isObject } from '../../../kernel/json-object';
 
 /**
  * The `usage` of an Anthropic message, or of its `message_delta`, as buckets that never overlap (money.md, Units).

@@ -1,6 +1,7 @@
 import { type TokenCounts } from '../../../catalogue/price';
 import { type CollectedText, NO_TEXT } from '../collected-text';
-import { isAbsent, isObject, type JsonObject } from '../json-value';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { isAbsent } from '../json-value';
 import { ChatText } from './chat-text';
 import { memberOf, rebuildMembers, scanTopLevel, spliceMembers } from './top-level-scan';
 import { usageFromOpenAi } from './usage';

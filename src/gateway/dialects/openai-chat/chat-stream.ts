@@ -1,5 +1,6 @@
 import type { TokenCounts } from '../../../catalogue/price';
-import { isArray, isObject, type JsonObject } from '../json-value';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { isArray } from '../json-value';
 import type { FrameKind, FrameVocabulary, StreamReading, TextReading } from '../stream-reading';
 import { errorOf } from './chat-completion';
 import { ChatText } from './chat-text';

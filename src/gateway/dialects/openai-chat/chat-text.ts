@@ -1,5 +1,6 @@
 import { type CollectedText, TextPieces } from '../collected-text';
-import { isArray, isObject, type JsonObject } from '../json-value';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { isArray } from '../json-value';
 
 /**
  * Gathers text from `message` objects of a whole answer or `delta` objects of a stream. Both have the same fields.

@@ -1,6 +1,7 @@
 import { type Refusal } from '../../../kernel/errors';
 import { invalid, isRefusal } from './invalid-request';
-import { isAbsent, isArray, isObject, type JsonObject } from '../json-value';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { isAbsent, isArray } from '../json-value';
 
 /** How to turn a body with `input` into one with `messages` (see rebuildMembers). */
 export interface BodyChanges {

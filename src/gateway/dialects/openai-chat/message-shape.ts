@@ -1,6 +1,7 @@
 import { type Refusal } from '../../../kernel/errors';
 import { invalid } from './invalid-request';
-import { isAbsent, isArray, isObject, type JsonObject } from '../json-value';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { isAbsent, isArray } from '../json-value';
 
 /** What the messages carry beside text, for the estimate. */
 export interface MessageMeasure {

@@ -1,4 +1,5 @@
-import { isArray, isObject, type JsonObject } from '../json-value';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { isArray } from '../json-value';
 
 /** OpenAI's chat format spends about this many tokens on the frame of each message, and as many to open the answer. */
 const TOKENS_PER_MESSAGE_FRAME = 3;

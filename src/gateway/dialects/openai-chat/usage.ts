@@ -1,6 +1,6 @@
 import { NO_TOKENS, type TokenCounts } from '../../../catalogue/price';
 import { credibleCount } from '../credible-count';
-import { isObject, type JsonObject } from '../json-value';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
 
 /**
  * A provider's `usage` object as buckets that never overlap (money.md, Units). Undefined means "missing": absent, null,

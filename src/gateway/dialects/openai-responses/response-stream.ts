@@ -1,6 +1,6 @@
 import type { TokenCounts } from '../../../catalogue/price';
 import { TextPieces } from '../collected-text';
-import { isObject, type JsonObject } from '../json-value';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { FrameKind, FrameVocabulary, StreamReading, TextReading } from '../stream-reading';
 import { usageFromResponses } from './usage';
 

@@ -1,5 +1,5 @@
 import type { TokenCounts } from '../../../catalogue/price';
-import { isObject } from '../json-value';
+import { isObject } from '../../../kernel/json-object';
 import { usageFromOpenAi } from '../openai-chat/usage';
 
 /**
