@@ -78,3 +78,6 @@ export interface Upstream {
 /** DI token: `ReadonlyMap<ProviderKind, Upstream>`. */
 export const UPSTREAMS = Symbol('Upstreams');
 export type ProviderKind = 'openai';
+
+/** The API dialects of the field: what clients speak to the gateway, and the gateway to providers. */
+export type ApiDialect = 'openai-chat' | 'openai-responses' | 'anthropic-messages' | 'openai-embeddings';

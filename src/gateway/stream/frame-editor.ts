@@ -1,5 +1,5 @@
 import { isObject, type JsonObject } from '../../kernel/json-object';
-import { memberOf, scanTopLevel } from '../dialects/openai-chat/top-level-scan';
+import { memberOf, scanTopLevel } from '../dialects/top-level-scan';
 import { dataOf, dataStart, renderFrame } from './sse-frame';
 
 /**

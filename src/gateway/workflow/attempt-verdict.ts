@@ -3,7 +3,8 @@ import { type AttemptOutcome, type AttemptSituation, decideAttempt } from '../..
 import { retryAfterMsOf } from '../../routing/retry-after';
 import { withUpstreamMessage } from '../../routing/upstream-message';
 import type { UpstreamTarget } from '../../upstreams/upstream.port';
-import { type ChatCompletion, readChatCompletion } from '../dialects/openai-chat/chat-completion';
+import { readChatCompletion } from '../dialects/openai-chat/chat-completion';
+import type { WholeAnswer } from '../dialects/whole-answer';
 import type { AttemptResult } from '../stream/response-reader';
 import type { Answer } from './workflow.context';
 
@@ -66,7 +67,7 @@ function judgeBody(result: Extract<AttemptResult, { kind: 'body' }>, facts: Atte
   return answeredWhole(body, completion, status);
 }
 
-function answeredWhole(body: Buffer, completion: ChatCompletion, status: number): JudgedAttempt {
+function answeredWhole(body: Buffer, completion: WholeAnswer, status: number): JudgedAttempt {
   return {
     verdict: { kind: 'answered', answer: { kind: 'body', body, completion }, firstByteAtMs: undefined },
     reported: { kind: 'status', status },

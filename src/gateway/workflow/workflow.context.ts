@@ -7,7 +7,7 @@ import type { Refusal } from '../../kernel/errors';
 import type { NanoUsd } from '../../kernel/money';
 import type { ScopeSpec } from '../../quota/scopes/scope';
 import type { RoutableUpstream } from '../../upstreams/upstream-directory';
-import type { ChatCompletion } from '../dialects/openai-chat/chat-completion';
+import type { WholeAnswer } from '../dialects/whole-answer';
 import type { ChatRequest } from '../dialects/openai-chat/chat-request';
 import type { AnswerCopy } from '../stream/answer-copy';
 import type { ChatStreamPump } from '../stream/chat-stream-pump';
@@ -68,7 +68,7 @@ export interface QuotaCheckSection {
 }
 
 export type Answer =
-  | { readonly kind: 'body'; readonly body: Buffer; readonly completion: ChatCompletion }
+  | { readonly kind: 'body'; readonly body: Buffer; readonly completion: WholeAnswer }
   | { readonly kind: 'stream'; readonly pump: ChatStreamPump; readonly ending: StreamEnding };
 
 export interface UpstreamCallSection {

@@ -1,4 +1,5 @@
-import { readChatCompletion, spliceModel } from './chat-completion';
+import { spliceModel } from '../whole-answer';
+import { readChatCompletion } from './chat-completion';
 
 const read = (body: unknown): ReturnType<typeof readChatCompletion> =>
   readChatCompletion(Buffer.from(JSON.stringify(body)));

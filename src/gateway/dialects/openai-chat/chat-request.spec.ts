@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 
 import { type ChatRequest, parseChatRequest, renderUpstreamBody } from './chat-request';
-import { isRefusal } from './invalid-request';
+import { isRefusal } from '../invalid-request';
 
 const HELLO = { role: 'user', content: 'Hello' };
 

@@ -1,71 +1,40 @@
-import { isUtf8 } from 'node:buffer';
-
 import { type Refusal } from '../../../kernel/errors';
-import { messagesFromInput } from './input-body';
-import { invalid, isRefusal } from './invalid-request';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
+import type { InferenceRequest } from '../inference-request';
+import { invalid, isRefusal } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
+import { parseRequestBody, PricedFields, type RequestBody } from '../request-body';
+import { memberOf, rebuildMembers, spliceMembers } from '../top-level-scan';
+import { messagesFromInput } from './input-body';
 import { checkMessages, type MessageMeasure } from './message-shape';
-import { hasPrototypeKey } from './prototype-key';
-import { checkRequestedMedia, requestedMedia, type RequestedMedia } from './requested-media';
-import {
-  MAX_JSON_DEPTH,
-  memberOf,
-  rebuildMembers,
-  type ScanFailure,
-  scanTopLevel,
-  spliceMembers,
-  type TopLevel,
-} from './top-level-scan';
+import { checkRequestedMedia, requestedMedia } from './requested-media';
 
-/** A chat completion request that was understood; its bytes are what is priced and what is sent. */
-export interface ChatRequest extends RequestedMedia {
-  /** The client's bytes, unless they had duplicate keys or were a Responses-style body: then what they mean. */
-  readonly raw: Buffer;
-  /** Where the members of `raw` lie. */
-  readonly layout: TopLevel;
-  /** `raw` parsed. */
-  readonly body: JsonObject;
-  readonly model: string;
-  readonly stream: boolean;
-  /** Whether the client asked to see usage on its stream. */
-  readonly includeUsage: boolean;
-  /** The larger of `max_completion_tokens` and `max_tokens`: which of the two a provider obeys differs. */
-  readonly maxOutputTokens?: number;
-  /** `n`. */
-  readonly choices: number;
-  /** Bytes of all that is sent except data of images and audio: an upper bound of the text, for the estimate. */
-  readonly promptTextBytes: number;
-  readonly images: number;
-  readonly audioParts: number;
-  /** Of audio that is sent along, as base64. */
-  readonly audioDataBytes: number;
+/** A chat completion request that was understood. */
+export interface ChatRequest extends InferenceRequest {
+  readonly dialect: 'openai-chat';
 }
 
 const MAX_CHOICES = 128;
 const MAX_NAME_LENGTH = 256;
 /** Also halves of surrogate pairs: Postgres takes neither in text, and the name goes into the request log. */
 const UNPRINTABLE = /[\p{Cc}\p{Cs}]/u;
-/** Fields that decide what a call costs, in the upper-case form of guardLookalikes. */
-const PRICED_FIELDS: ReadonlyMap<string, string> = new Map(
-  [
-    'model',
-    'messages',
-    'input',
-    'stream',
-    'stream_options',
-    'n',
-    'max_tokens',
-    'max_completion_tokens',
-    'tools',
-    'modalities',
-    'audio',
-  ].map((field) => [foldCase(field), field]),
-);
+const PRICED_FIELDS = new PricedFields([
+  'model',
+  'messages',
+  'input',
+  'stream',
+  'stream_options',
+  'n',
+  'max_tokens',
+  'max_completion_tokens',
+  'tools',
+  'modalities',
+  'audio',
+]);
 
 /** Never throws: a body that cannot be used is a refusal that names the field. */
 export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
-  const parsed = parseBody(raw);
+  const parsed = parseRequestBody(raw, PRICED_FIELDS, chatOfInput);
   if ('code' in parsed) return parsed;
   const { bytes, layout, body } = parsed;
 
@@ -80,6 +49,7 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
   const limits = [body.max_completion_tokens, body.max_tokens].filter((limit) => typeof limit === 'number');
   const streamOptions = body.stream_options;
   return {
+    dialect: 'openai-chat',
     raw: bytes,
     layout,
     body,
@@ -94,6 +64,13 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
     audioDataBytes: measure.audioDataBytes,
     ...requestedMedia(body),
   };
+}
+
+/** Cursor's bodies, as the chat request they mean. */
+function chatOfInput({ bytes, layout, body }: RequestBody): Buffer | Refusal | undefined {
+  if (!isAbsent(body.messages) || isAbsent(body.input)) return undefined;
+  const values = messagesFromInput(body);
+  return isRefusal(values) ? values : rebuildMembers(bytes, layout, values);
 }
 
 /**
@@ -121,64 +98,6 @@ function asksUsageCanonically(request: ChatRequest): boolean {
   return (
     member !== undefined && request.raw.subarray(member.valueStart, member.valueEnd).equals(CANONICAL_STREAM_OPTIONS)
   );
-}
-
-interface ParsedBody {
-  readonly bytes: Buffer;
-  readonly layout: TopLevel;
-  readonly body: JsonObject;
-}
-
-function parseBody(raw: Buffer): ParsedBody | Refusal {
-  if (raw.length === 0) return invalid(undefined, 'the body is empty');
-  if (!isUtf8(raw)) return invalid(undefined, 'the body is not valid UTF-8');
-  const layout = scanTopLevel(raw);
-  if (typeof layout === 'string') return SCAN_REFUSALS[layout];
-  let body: unknown;
-  try {
-    body = JSON.parse(raw.toString('utf8'));
-  } catch {
-    return SCAN_REFUSALS.malformed;
-  }
-  if (!isObject(body)) return SCAN_REFUSALS.not_an_object;
-  if (hasPrototypeKey(raw, body, layout)) return invalid('__proto__', 'is not allowed as a key');
-  const lookalike = guardLookalikes(layout);
-  if (lookalike) return lookalike;
-  if (isAbsent(body.messages) && !isAbsent(body.input)) {
-    const values = messagesFromInput(body);
-    return isRefusal(values) ? values : laidOut(rebuildMembers(raw, layout, values));
-  }
-  return layout.hasDuplicateKeys ? laidOut(rebuildMembers(raw, layout, {})) : { bytes: raw, layout, body };
-}
-
-const SCAN_REFUSALS: Readonly<Record<ScanFailure, Refusal>> = {
-  malformed: invalid(undefined, 'the body is not valid JSON'),
-  not_an_object: invalid(undefined, 'the body must be a JSON object'),
-  too_deep: invalid(undefined, `the body is nested deeper than ${MAX_JSON_DEPTH} levels`),
-};
-
-/** Of bytes that we made from a valid body, so that they are valid too. */
-function laidOut(bytes: Buffer): ParsedBody | Refusal {
-  const layout = scanTopLevel(bytes);
-  if (typeof layout === 'string') return SCAN_REFUSALS[layout];
-  return { bytes, layout, body: JSON.parse(bytes.toString('utf8')) as JsonObject };
-}
-
-/**
- * Some providers match field names without regard to case, so `Model` beside `model` could be served and not priced.
- * Unknown fields pass; lookalikes of the fields that decide the price do not.
- */
-function guardLookalikes(layout: TopLevel): Refusal | undefined {
-  for (const { key } of layout.members) {
-    const field = PRICED_FIELDS.get(foldCase(key));
-    if (field !== undefined && field !== key) return invalid(key, `is spelled ${field}`);
-  }
-  return undefined;
-}
-
-/** Lower then upper case: also folds the two letters (ſ, K) whose single mappings miss their ASCII form. */
-function foldCase(text: string): string {
-  return text.toLowerCase().toUpperCase();
 }
 
 function checkOptions(body: JsonObject): Refusal | undefined {

@@ -1,5 +1,5 @@
 import { type Refusal } from '../../../kernel/errors';
-import { invalid, isRefusal } from './invalid-request';
+import { invalid, isRefusal } from '../invalid-request';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { isAbsent, isArray } from '../json-value';
 

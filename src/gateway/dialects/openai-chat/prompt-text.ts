@@ -1,15 +1,9 @@
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { isArray } from '../json-value';
+import type { PromptText } from '../prompt-text';
 
 /** OpenAI's chat format spends about this many tokens on the frame of each message, and as many to open the answer. */
 const TOKENS_PER_MESSAGE_FRAME = 3;
-
-/** What a prompt says, for the tokenizer; only needed when a provider reports no usage. */
-export interface PromptText {
-  readonly texts: readonly string[];
-  /** Tokens of the chat format itself, which no text shows. */
-  readonly frameTokens: number;
-}
 
 /** Media are left out: they are priced by the piece. */
 export function promptText(body: JsonObject): PromptText {

@@ -2,7 +2,7 @@ import { Injectable } from '@nestjs/common';
 import { withinBudget } from '../../../catalogue/hold-coverage';
 import { refuse, type Refusal } from '../../../kernel/errors';
 import { Settings } from '../../../platform/config/settings';
-import { spliceModel } from '../../dialects/openai-chat/chat-completion';
+import { spliceModel } from '../../dialects/whole-answer';
 import { type CountedTokens, TokenCounter } from '../../stream/count-tokens';
 import type { StreamEndReason } from '../../stream/stream-ending';
 import type { WorkflowContext } from '../workflow.context';

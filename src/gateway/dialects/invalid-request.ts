@@ -1,4 +1,4 @@
-import { refuse, type Refusal } from '../../../kernel/errors';
+import { refuse, type Refusal } from '../../kernel/errors';
 
 /** A refusal that names the field (`messages[3].role`; none for the body as a whole) and says what is wrong with it. */
 export function invalid(param: string | undefined, reason: string): Refusal {

@@ -1,4 +1,4 @@
-import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { isObject, type JsonObject } from '../../kernel/json-object';
 import { type TopLevel } from './top-level-scan';
 
 const NAME = Buffer.from('__proto__');
