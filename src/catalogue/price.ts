@@ -99,6 +99,7 @@ export interface EstimateInput {
   readonly audioParts: number;
   /** Of audio that is sent along, as base64. */
   readonly audioDataBytes: number;
+  /** 0: the answer is no text (embeddings). Undefined: the caller named none. */
   readonly maxOutputTokens: number | undefined;
   readonly choices: number;
   readonly asksForAudio: boolean;
@@ -116,7 +117,8 @@ export interface ModelProfile {
   readonly tokensPerImage: number;
 }
 
-const TEXT_BYTES_PER_TOKEN = 3;
+/** Of text, as an estimate takes it. */
+export const TEXT_BYTES_PER_TOKEN = 3;
 /**
  * Speech at 6 kbit/s, the least that codecs for it offer, is 1,000 characters of base64 a second; models take at most 32
  * tokens for one. Uncompressed audio is reserved for generously.

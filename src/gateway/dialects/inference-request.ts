@@ -15,7 +15,7 @@ export interface InferenceRequest {
   readonly stream: boolean;
   /** Whether the client's stream shows usage; of dialects that always show it: true. */
   readonly includeUsage: boolean;
-  /** The most that one answer may write, where the request says so. */
+  /** The most that one answer may write, where the request says so; 0 where an answer is no text (embeddings). */
   readonly maxOutputTokens?: number;
   /** How many answers were asked for. */
   readonly choices: number;

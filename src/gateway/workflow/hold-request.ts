@@ -2,7 +2,7 @@ import { pendingRow } from '../../billing/writer/charge-rows';
 import { type EstimateInput, estimateCost, estimateTokens, type TokenEstimate } from '../../catalogue/price';
 import { newId } from '../../kernel/ids';
 import type { HoldRequest } from '../../quota/quota-store.port';
-import type { ChatRequest } from '../dialects/openai-chat/chat-request';
+import type { InferenceRequest } from '../dialects/inference-request';
 import type { WorkflowContext } from './workflow.context';
 
 export interface EstimatedHold {
@@ -44,7 +44,7 @@ export function holdRequestOf(context: WorkflowContext): EstimatedHold {
 }
 
 /** What of a request the estimate is made of. */
-export function estimateInputOf(chat: ChatRequest): EstimateInput {
+export function estimateInputOf(chat: InferenceRequest): EstimateInput {
   return {
     textBytes: chat.promptTextBytes,
     images: chat.images,

@@ -3,6 +3,7 @@ import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { InferenceRequest } from '../inference-request';
 import { invalid, isRefusal } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
+import { MAX_NAME_LENGTH, modelOf, sessionNamed } from '../model-name';
 import { parseRequestBody, PricedFields, type RequestBody } from '../request-body';
 import { memberOf, rebuildMembers, spliceMembers } from '../top-level-scan';
 import { messagesFromInput } from './input-body';
@@ -15,9 +16,6 @@ export interface ChatRequest extends InferenceRequest {
 }
 
 const MAX_CHOICES = 128;
-const MAX_NAME_LENGTH = 256;
-/** Also halves of surrogate pairs: Postgres takes neither in text, and the name goes into the request log. */
-const UNPRINTABLE = /[\p{Cc}\p{Cs}]/u;
 const PRICED_FIELDS = new PricedFields([
   'model',
   'messages',
@@ -38,10 +36,8 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
   if ('code' in parsed) return parsed;
   const { bytes, layout, body } = parsed;
 
-  const model = body.model;
-  if (typeof model !== 'string' || model === '') return invalid('model', 'must be a non-empty string');
-  if (model.length > MAX_NAME_LENGTH) return invalid('model', `must not be longer than ${MAX_NAME_LENGTH} characters`);
-  if (UNPRINTABLE.test(model)) return invalid('model', 'must not contain control characters');
+  const model = modelOf(body);
+  if (typeof model !== 'string') return model;
   const measure: MessageMeasure = { images: 0, imageDataUrlBytes: 0, audioParts: 0, audioDataBytes: 0 };
   const refusal = checkMessages(body.messages, measure) ?? checkOptions(body) ?? checkRequestedMedia(body);
   if (refusal) return refusal;
@@ -63,6 +59,7 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
     audioParts: measure.audioParts,
     audioDataBytes: measure.audioDataBytes,
     ...requestedMedia(body),
+    ...sessionNamed(body.prompt_cache_key),
   };
 }
 
@@ -77,7 +74,7 @@ function chatOfInput({ bytes, layout, body }: RequestBody): Buffer | Refusal | u
  * What goes to the provider: the request's own bytes where nothing has to change; `model` replaced by the provider's
  * name for it; usage always requested on streams; `session_id`, which is ours (it names a conversation), left out.
  */
-export function renderUpstreamBody(request: ChatRequest, upstreamModel: string): Buffer {
+export function renderUpstreamBody(request: InferenceRequest, upstreamModel: string): Buffer {
   const values = new Map<string, string>();
   if (request.model !== upstreamModel) values.set('model', JSON.stringify(upstreamModel));
   if (request.stream && !asksUsageCanonically(request)) {
@@ -93,7 +90,7 @@ export function renderUpstreamBody(request: ChatRequest, upstreamModel: string):
 const CANONICAL_STREAM_OPTIONS = Buffer.from('{"include_usage":true}');
 
 /** Compared as bytes: of a key that is repeated inside the object a provider may read another one than we do. */
-function asksUsageCanonically(request: ChatRequest): boolean {
+function asksUsageCanonically(request: InferenceRequest): boolean {
   const member = memberOf(request.layout, 'stream_options');
   return (
     member !== undefined && request.raw.subarray(member.valueStart, member.valueEnd).equals(CANONICAL_STREAM_OPTIONS)
