@@ -28,6 +28,7 @@ function upstream(id: string, weight = 1, priority = 0): RoutableUpstream {
       deadlines: { firstByteMs: 1, idleMs: 1, totalMs: 1 },
     },
     kind: 'openai',
+    dialects: ['openai-chat'],
     priority,
     weight,
     costInputNanoUsdPerMtok: ZERO_NANO_USD,

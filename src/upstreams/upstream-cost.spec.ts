@@ -22,6 +22,7 @@ function upstream(costs: {
       deadlines: { firstByteMs: 1, idleMs: 1, totalMs: 1 },
     },
     kind: 'openai',
+    dialects: ['openai-chat'],
     priority: 0,
     weight: 1,
     costInputNanoUsdPerMtok: nanoUsd(costs.input),

@@ -118,6 +118,7 @@ describe('UpstreamDirectory', () => {
     expect(idsOf(found)).toEqual([early, late]);
     expect(found[1]).toMatchObject({
       kind: 'openai',
+      dialects: ['openai-chat', 'openai-embeddings'],
       priority: 2,
       weight: 7,
       costInputNanoUsdPerMtok: 150_000_000n,

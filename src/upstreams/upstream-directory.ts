@@ -7,7 +7,7 @@ import { SecretBox } from '../platform/crypto/secret-box';
 import { ChangeFeed } from '../platform/database/change-feed';
 import { PG_POOL } from '../platform/database/pg-pool';
 import { StoredTarget } from './stored-target';
-import type { ProviderKind, UpstreamTarget } from './upstream.port';
+import type { ApiDialect, ProviderKind, UpstreamTarget } from './upstream.port';
 
 /** Without a live change feed what was read may be believed for this long; a model nobody knows is looked up as often. */
 const BELIEVED_MS = 1_000;
@@ -15,6 +15,8 @@ const BELIEVED_MS = 1_000;
 export interface RoutableUpstream {
   readonly target: UpstreamTarget;
   readonly kind: ProviderKind;
+  /** What its provider speaks. */
+  readonly dialects: readonly ApiDialect[];
   /** Lower numbers are tried first. */
   readonly priority: number;
   /** Share of the calls within the priority; 0: only when nothing else is left. */
@@ -58,6 +60,7 @@ interface Row {
   readonly provider_id: string;
   readonly provider_name: string;
   readonly kind: ProviderKind;
+  readonly dialects: readonly ApiDialect[];
   readonly base_url: string;
   readonly api_key_encrypted: Buffer;
 }
@@ -67,7 +70,7 @@ select u.id, u.name, u.model, u.upstream_model, u.priority, u.weight, u.timeout_
        u.cost_input_nano_usd_per_mtok as cost_input, u.cost_output_nano_usd_per_mtok as cost_output,
        coalesce(u.cost_cached_input_nano_usd_per_mtok, u.cost_input_nano_usd_per_mtok) as cost_cached_input,
        coalesce(u.cost_cache_write_nano_usd_per_mtok, u.cost_input_nano_usd_per_mtok) as cost_cache_write,
-       p.id as provider_id, p.name as provider_name, p.kind, p.base_url, p.api_key_encrypted
+       p.id as provider_id, p.name as provider_name, p.kind, p.dialects, p.base_url, p.api_key_encrypted
   from upstream u join provider p on p.id = u.provider_id
  order by u.priority, u.id`;
 
@@ -185,6 +188,7 @@ export class UpstreamDirectory implements OnModuleInit {
         apiKey,
       ),
       kind: row.kind,
+      dialects: row.dialects,
       priority: row.priority,
       weight: row.weight,
       costInputNanoUsdPerMtok: nanoUsd(row.cost_input),

@@ -77,7 +77,8 @@ export interface Upstream {
 
 /** DI token: `ReadonlyMap<ProviderKind, Upstream>`. */
 export const UPSTREAMS = Symbol('Upstreams');
-export type ProviderKind = 'openai';
+/** How a provider is called: with which credentials, below which path. What it is told there is a dialect. */
+export type ProviderKind = 'openai' | 'anthropic';
 
 /** The API dialects of the field: what clients speak to the gateway, and the gateway to providers. */
 export type ApiDialect = 'openai-chat' | 'openai-responses' | 'anthropic-messages' | 'openai-embeddings';

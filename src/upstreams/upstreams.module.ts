@@ -1,6 +1,7 @@
 import { Module } from '@nestjs/common';
 import { TypeOrmModule } from '@nestjs/typeorm';
 import { CryptoModule } from '../platform/crypto/crypto.module';
+import { AnthropicUpstream } from './anthropic/anthropic.upstream';
 import { BaseUrlPolicy, HOST_LOOKUP, systemLookup } from './base-url-policy';
 import { Provider } from './entities/provider.entity';
 import { Upstream as UpstreamEntity } from './entities/upstream.entity';
@@ -17,10 +18,15 @@ import { type ProviderKind, type Upstream, UPSTREAMS } from './upstream.port';
     UpstreamPools,
     UpstreamDirectory,
     OpenAiUpstream,
+    AnthropicUpstream,
     {
       provide: UPSTREAMS,
-      inject: [OpenAiUpstream],
-      useFactory: (openai: OpenAiUpstream): ReadonlyMap<ProviderKind, Upstream> => new Map([['openai', openai]]),
+      inject: [OpenAiUpstream, AnthropicUpstream],
+      useFactory: (openai: OpenAiUpstream, anthropic: AnthropicUpstream): ReadonlyMap<ProviderKind, Upstream> =>
+        new Map<ProviderKind, Upstream>([
+          ['openai', openai],
+          ['anthropic', anthropic],
+        ]),
     },
   ],
   exports: [UPSTREAMS, UpstreamDirectory, BaseUrlPolicy, CryptoModule, TypeOrmModule],

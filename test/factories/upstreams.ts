@@ -12,6 +12,17 @@ export async function createProvider(
   return textField(await adminCall(access, 'POST', 'providers', body), 'id');
 }
 
+/** A provider that is called as Anthropic is; `url` is where a simulator listens. */
+export function createAnthropicProvider(access: AdminAccess, url: string): Promise<string> {
+  return createProvider(access, { base_url: url, kind: 'anthropic' });
+}
+
+/** A provider that speaks all of OpenAI's dialects, as OpenAI does; `url` is where a simulator listens. */
+export function createOpenAiProvider(access: AdminAccess, url: string): Promise<string> {
+  const dialects = ['openai-chat', 'openai-responses', 'openai-embeddings'];
+  return createProvider(access, { base_url: `${url}/v1`, dialects });
+}
+
 /** Returns the upstream's id. The upstream model is the model's own name unless given. */
 export async function createUpstream(
   access: AdminAccess,

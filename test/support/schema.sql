@@ -177,6 +177,7 @@ table provider
   api_key_encrypted bytea not null
   created_at timestamp with time zone not null default now()
   updated_at timestamp with time zone not null default now()
+  dialects text[] not null default '{openai-chat,openai-embeddings}'::text[] comment 'The API dialects it speaks, each once.'
 table quota_authority
   comment 'Which projection of the ledger is current: the epoch, and the one Redis server that has it (null before the first). run_id changes only together with epoch. address is how it was reached, for whoever looks for it.'
   only_row boolean not null default true
@@ -471,7 +472,8 @@ price.price_pkey PRIMARY KEY (id);
 price.price_reasoning_nano_usd_per_mtok_check CHECK ((reasoning_nano_usd_per_mtok >= 0));
 price.price_source_check CHECK (((length(source) >= 1) AND (length(source) <= 200)));
 price.price_tiers_check CHECK (are_price_tiers(tiers));
-provider.provider_kind_check CHECK ((kind = 'openai'::text));
+provider.provider_dialects_check CHECK (((cardinality(dialects) > 0) AND (dialects <@ '{openai-chat,openai-responses,anthropic-messages,openai-embeddings}'::text[]) AND ((kind <> 'anthropic'::text) OR (dialects = '{anthropic-messages}'::text[]))));
+provider.provider_kind_check CHECK ((kind = ANY (ARRAY['openai'::text, 'anthropic'::text])));
 provider.provider_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
 provider.provider_name_key UNIQUE (name);
 provider.provider_pkey PRIMARY KEY (id);

@@ -36,7 +36,7 @@ export class ProvidersController {
 
   @Patch(':id')
   @ApiOkResponse({ type: ProviderDto })
-  @ApiOperation({ summary: 'Change name, base URL or key' })
+  @ApiOperation({ summary: 'Change name, base URL, key or dialects' })
   update(@IdParam() id: string, @Body() dto: UpdateProviderDto): Promise<Readonly<ProviderDto>> {
     return this.providers.update(id, dto, ADMIN_TOKEN_ACTOR);
   }

@@ -7,13 +7,15 @@ import { SQL_STATE, sqlStateOf } from '../../platform/database/sql-state';
 import { BaseUrlPolicy, normaliseBaseUrl } from '../../upstreams/base-url-policy';
 import { Provider } from '../../upstreams/entities/provider.entity';
 import { Upstream } from '../../upstreams/entities/upstream.entity';
+import { defaultDialects, dialectsOfKind } from '../../upstreams/provider-dialects';
 import { UpstreamDirectory } from '../../upstreams/upstream-directory';
+import type { ApiDialect, ProviderKind } from '../../upstreams/upstream.port';
 import { RefusalError } from '../../kernel/errors';
 import type { DeletedDto } from '../api-keys/api-key.dto';
 import { audit } from '../audit/audit-trail';
 import { type Page, pageOf } from '../paging/page';
 import type { PageQuery } from '../paging/page-query.dto';
-import { conflict, notFound } from '../refusals';
+import { conflict, invalid, notFound } from '../refusals';
 import type { CreateProviderDto, ProviderDto, UpdateProviderDto } from './provider.dto';
 
 /** Accounts at model providers. Their keys go in sealed and never come out; base URLs pass the policy before they are saved. */
@@ -29,11 +31,13 @@ export class ProvidersService {
   async create(dto: CreateProviderDto, actor: string): Promise<Readonly<ProviderDto>> {
     const id = newId();
     const now = new Date();
+    const baseUrl = await this.checkedBaseUrl(dto.base_url);
     const row = Object.assign(new Provider(), {
       id,
       name: dto.name,
       kind: dto.kind,
-      baseUrl: await this.checkedBaseUrl(dto.base_url),
+      baseUrl,
+      dialects: dto.dialects ? checkedDialects(dto.kind, dto.dialects) : defaultDialects(dto.kind, baseUrl),
       apiKeyEncrypted: this.secretBox.seal(dto.api_key, id),
       createdAt: now,
       updatedAt: now,
@@ -70,6 +74,7 @@ export class ProvidersService {
       const before = render(row);
       row.name = dto.name ?? row.name;
       row.baseUrl = baseUrl ?? row.baseUrl;
+      if (dto.dialects) row.dialects = checkedDialects(row.kind, dto.dialects);
       if (dto.api_key !== undefined) row.apiKeyEncrypted = this.secretBox.seal(dto.api_key, id);
       const after = render(await manager.save(row));
       await audit(manager, {
@@ -113,6 +118,15 @@ export class ProvidersService {
   }
 }
 
+/** In one order, however they were named. */
+function checkedDialects(kind: ProviderKind, named: readonly ApiDialect[]): ApiDialect[] {
+  const possible = dialectsOfKind(kind);
+  if (named.some((dialect) => !possible.includes(dialect))) {
+    throw invalid('dialects', `must be among ${possible.join(', ')} for a provider of the kind ${kind}`);
+  }
+  return possible.filter((dialect) => named.includes(dialect));
+}
+
 function refuseTakenName(error: unknown): never {
   if (sqlStateOf(error) === SQL_STATE.uniqueViolation) throw conflict('name', 'another provider has this name');
   throw error;
@@ -125,6 +139,7 @@ function render(row: Provider): Readonly<ProviderDto> {
     name: row.name,
     kind: row.kind,
     base_url: row.baseUrl,
+    dialects: row.dialects,
     created_at: row.createdAt.toISOString(),
     updated_at: row.updatedAt.toISOString(),
   };

@@ -95,6 +95,31 @@ describe('providers and upstreams of the control plane', () => {
     }
   });
 
+  it('speak what their kind and base URL let one expect, or what they are said to speak', async () => {
+    const spoken = async (fields: Readonly<Record<string, unknown>>): Promise<unknown> =>
+      (await plane.expectAdmin(201, 'POST', 'providers', providerBody(fields))).dialects;
+    expect(await spoken({})).toEqual(['openai-chat', 'openai-embeddings']);
+    expect(await spoken({ kind: 'anthropic' })).toEqual(['anthropic-messages']);
+    expect(await spoken({ dialects: ['anthropic-messages', 'openai-chat'] })).toEqual([
+      'openai-chat',
+      'anthropic-messages',
+    ]);
+    expect(await spoken({ kind: 'anthropic', dialects: ['anthropic-messages'] })).toEqual(['anthropic-messages']);
+  });
+
+  it('change what they speak, within what their kind can, and the next call knows', async () => {
+    const provider_id = await newProvider();
+    await plane.expectAdmin(201, 'POST', 'upstreams', { provider_id, model: 'spoken', upstream_model: 'm' });
+    const dialects = ['openai-chat', 'openai-responses'];
+    expect(await plane.expectAdmin(200, 'PATCH', `providers/${provider_id}`, { dialects })).toMatchObject({ dialects });
+    expect(await plane.expectAdmin(200, 'GET', `providers/${provider_id}`)).toMatchObject({ dialects });
+    const [upstream] = (await plane.app.get(UpstreamDirectory).candidatesOf('spoken')) ?? [];
+    expect(upstream?.dialects).toEqual(dialects);
+    const anthropic = await newProvider({ kind: 'anthropic' });
+    const refused = await plane.admin('PATCH', `providers/${anthropic}`, { dialects });
+    expect([refused.status, errorOf(refused).param]).toEqual([400, 'dialects']);
+  });
+
   it('refuse a name that is taken, on creation and on change', async () => {
     const body = providerBody();
     const id = textOf(await plane.expectAdmin(201, 'POST', 'providers', body), 'id');
@@ -111,6 +136,14 @@ describe('providers and upstreams of the control plane', () => {
     [{ api_key: 'a\r\nx-evil: 1' }, 'api_key'],
     [{ api_key: 5 }, 'api_key'],
     [{ id: 'mine' }, 'id'],
+    [{ dialects: [] }, 'dialects'],
+    [{ dialects: 'openai-chat' }, 'dialects'],
+    [{ dialects: ['openai-chat', 'openai-chat'] }, 'dialects'],
+    [{ dialects: ['esperanto'] }, 'dialects'],
+    [{ dialects: [['openai-chat']] }, 'dialects'],
+    [{ dialects: null }, 'dialects'],
+    [{ kind: 'anthropic', dialects: ['openai-chat'] }, 'dialects'],
+    [{ kind: 'anthropic', dialects: ['anthropic-messages', 'openai-embeddings'] }, 'dialects'],
   ])('refuse the provider %j', async (fields, field) => {
     const answer = await plane.admin('POST', 'providers', providerBody(fields));
     expect([answer.status, errorOf(answer).param]).toEqual([400, field]);

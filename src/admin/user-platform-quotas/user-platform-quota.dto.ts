@@ -6,7 +6,7 @@ import { PageQuery } from '../paging/page-query.dto';
 import { CHANGES, MayBeAbsent } from '../validation/fields.decorator';
 
 /** A record, so that a kind of provider that is added must be added here. */
-const KINDS: Readonly<Record<ProviderKind, true>> = { openai: true };
+const KINDS: Readonly<Record<ProviderKind, true>> = { openai: true, anthropic: true };
 const PLATFORMS = Object.keys(KINDS);
 
 export class CreateUserPlatformQuotaDto extends UsdLimitsDto {

@@ -47,6 +47,15 @@ describe('quotas of users at platforms, of the control plane', () => {
     });
   });
 
+  it('limit a user at each kind of provider apart', async () => {
+    const user_id = await newUser();
+    for (const platform of ['openai', 'anthropic']) {
+      expect(await plane.expectAdmin(201, 'POST', 'user-platform-quotas', { user_id, platform })).toMatchObject({
+        platform,
+      });
+    }
+  });
+
   it('are one a user and platform, also when two are made at once', async () => {
     const user_id = await newUser();
     const answers = await Promise.all(

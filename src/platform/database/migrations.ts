@@ -15,6 +15,7 @@ import { Corrections1763900200000 } from '../../../migrations/1763900200000-corr
 import { ReRatings1763900250000 } from '../../../migrations/1763900250000-re-ratings';
 import { AttemptsAndCosts1763900300000 } from '../../../migrations/1763900300000-attempts-and-costs';
 import { Idempotency1763900400000 } from '../../../migrations/1763900400000-idempotency';
+import { ProviderDialects1764000000000 } from '../../../migrations/1764000000000-provider-dialects';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -37,4 +38,5 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   ReRatings1763900250000,
   AttemptsAndCosts1763900300000,
   Idempotency1763900400000,
+  ProviderDialects1764000000000,
 ];

@@ -1,5 +1,5 @@
 import { Column, CreateDateColumn, Entity, PrimaryColumn, UpdateDateColumn } from 'typeorm';
-import type { ProviderKind } from '../upstream.port';
+import type { ApiDialect, ProviderKind } from '../upstream.port';
 
 /** Who serves models: an account at one base URL. Deleting it deletes its upstreams; money rows keep its name. */
 @Entity({ name: 'provider' })
@@ -12,6 +12,10 @@ export class Provider {
 
   @Column('text')
   kind!: ProviderKind;
+
+  /** What it speaks, each once, in the order of dialectsOfKind. */
+  @Column('text', { array: true })
+  dialects!: ApiDialect[];
 
   /** Checked by BaseUrlPolicy and in the form of normaliseBaseUrl. */
   @Column({ name: 'base_url', type: 'text' })
