@@ -1,8 +1,10 @@
 import type { TokenCounts } from '../../../catalogue/price';
 import { TextPieces } from '../collected-text';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { isAbsent } from '../json-value';
 import type { FrameKind, FrameVocabulary, StreamReading, TextReading } from '../stream-reading';
 import { usageFromResponses } from './usage';
+import { endOf } from './whole-response';
 
 /** Events that carry a piece of what the model wrote in their `delta`. What `….done` says, these have said before. */
 const PIECES = [
@@ -12,6 +14,7 @@ const PIECES = [
   'response.custom_tool_call_input.delta',
   'response.mcp_call_arguments.delta',
   'response.code_interpreter_call_code.delta',
+  'response.shell_call_command.delta',
   'response.audio.transcript.delta',
   'response.reasoning_text.delta',
   'response.reasoning_summary_text.delta',
@@ -46,7 +49,9 @@ export class ResponseStreamReading implements StreamReading {
   }
 
   errorIn(frame: JsonObject): unknown {
-    if (frame.type === 'error') return frame.error ?? frame;
+    // One without a type is no event: a server in front of the provider that does not know what it stands before.
+    if (frame.type === 'error' || isAbsent(frame.type))
+      return frame.error ?? (frame.type === 'error' ? frame : undefined);
     if (frame.type !== 'response.failed') return undefined;
     return (isObject(frame.response) ? frame.response.error : undefined) ?? frame;
   }
@@ -75,8 +80,7 @@ export class ResponseStreamReading implements StreamReading {
 
   private readEnd(response: unknown): FrameKind {
     const ended = isObject(response) ? response : {};
-    const why = isObject(ended.incomplete_details) ? ended.incomplete_details.reason : undefined;
-    this.finishReason = typeof why === 'string' ? why : 'completed';
+    this.finishReason = endOf(ended);
     const usage = usageFromResponses(ended.usage);
     if (usage) {
       this.usage = usage;

@@ -1,0 +1,37 @@
+import { type Refusal } from '../../kernel/errors';
+import type { JsonObject } from '../../kernel/json-object';
+import { invalid } from './invalid-request';
+import { isAbsent } from './json-value';
+
+export const MAX_NAME_LENGTH = 256;
+/** Also halves of surrogate pairs: Postgres takes neither in text, and names go into the request log. */
+const UNPRINTABLE = /[\p{Cc}\p{Cs}]/u;
+
+/** `model` as every dialect takes it. */
+export function checkModel(model: unknown): Refusal | undefined {
+  if (typeof model !== 'string' || model === '') return invalid('model', 'must be a non-empty string');
+  if (model.length > MAX_NAME_LENGTH) return invalid('model', `must not be longer than ${MAX_NAME_LENGTH} characters`);
+  return UNPRINTABLE.test(model) ? invalid('model', 'must not contain control characters') : undefined;
+}
+
+/** A name that may be left out. */
+export function checkName(body: JsonObject, field: string): Refusal | undefined {
+  const value = body[field];
+  if (isAbsent(value)) return undefined;
+  if (typeof value !== 'string') return invalid(field, 'must be a string');
+  return value.length > MAX_NAME_LENGTH
+    ? invalid(field, `must not be longer than ${MAX_NAME_LENGTH} characters`)
+    : undefined;
+}
+
+export function checkBoolean(body: JsonObject, field: string): Refusal | undefined {
+  const value = body[field];
+  return isAbsent(value) || typeof value === 'boolean' ? undefined : invalid(field, 'must be a boolean');
+}
+
+export function checkPositiveInteger(body: JsonObject, field: string): Refusal | undefined {
+  const value = body[field];
+  return isAbsent(value) || (Number.isSafeInteger(value) && Number(value) >= 1)
+    ? undefined
+    : invalid(field, 'must be a positive integer');
+}

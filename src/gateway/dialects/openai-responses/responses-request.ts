@@ -1,0 +1,130 @@
+import { type Refusal } from '../../../kernel/errors';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { checkBoolean, checkModel, checkName, checkPositiveInteger, MAX_NAME_LENGTH } from '../field-checks';
+import type { InferenceRequest } from '../inference-request';
+import { invalid } from '../invalid-request';
+import { isAbsent, isArray } from '../json-value';
+import { checkRequestedMedia, requestedMedia } from '../openai-chat/requested-media';
+import { parseRequestBody, PricedFields } from '../request-body';
+import { memberOf, rebuildMembers, spliceMembers } from '../top-level-scan';
+import { checkInput, type InputMeasure } from './input-shape';
+
+/** A request for a response that was understood. */
+export interface ResponsesRequest extends InferenceRequest {
+  readonly dialect: 'openai-responses';
+}
+
+const PRICED_FIELDS = new PricedFields([
+  'model',
+  'input',
+  'instructions',
+  'stream',
+  'max_output_tokens',
+  'tools',
+  'modalities',
+  'audio',
+  'previous_response_id',
+  'conversation',
+  'background',
+  'prompt',
+]);
+
+/** What a file or an item that is only named is taken for: its length is not known before the provider tells it. */
+const REFERENCE_TEXT_BYTES = 12 * 1024;
+
+/** Never throws: a body that cannot be used is a refusal that names the field. */
+export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
+  const parsed = parseRequestBody(raw, PRICED_FIELDS);
+  if ('code' in parsed) return parsed;
+  const { bytes, layout, body } = parsed;
+
+  const measure: InputMeasure = { images: 0, imageDataBytes: 0, audioParts: 0, audioDataBytes: 0, references: 0 };
+  const refusal = checkModel(body.model) ?? checkStored(body) ?? checkInput(body.input, measure) ?? checkOptions(body);
+  if (refusal) return refusal;
+
+  const { max_output_tokens: maxOutputTokens, prompt_cache_key: cacheKey } = body;
+  const sentBytes = Math.max(0, bytes.length - measure.imageDataBytes - measure.audioDataBytes);
+  return {
+    dialect: 'openai-responses',
+    raw: bytes,
+    layout,
+    body,
+    model: String(body.model),
+    stream: body.stream === true,
+    includeUsage: true,
+    ...(typeof maxOutputTokens === 'number' ? { maxOutputTokens } : {}),
+    choices: 1,
+    promptTextBytes: sentBytes + measure.references * REFERENCE_TEXT_BYTES,
+    images: measure.images,
+    audioParts: measure.audioParts,
+    audioDataBytes: measure.audioDataBytes,
+    ...askedMedia(body),
+    ...(isSessionName(cacheKey) ? { sessionId: cacheKey } : {}),
+  };
+}
+
+/** What a provider is sent: the client's bytes but for its name of the model and `session_id`, which is ours. */
+export function passOnResponses(request: InferenceRequest, upstreamModel: string): Buffer {
+  const values = new Map<string, string>();
+  if (request.model !== upstreamModel) values.set('model', JSON.stringify(upstreamModel));
+  if (memberOf(request.layout, 'session_id')) {
+    return rebuildMembers(request.raw, request.layout, { without: new Set(['session_id']), values });
+  }
+  return values.size === 0 ? request.raw : spliceMembers(request.raw, request.layout, values);
+}
+
+/** What builds on something that a provider keeps for one account: all tenants share it, and nothing of it was priced. */
+function checkStored({ previous_response_id, conversation, background, prompt }: JsonObject): Refusal | undefined {
+  const reason = 'is not supported: stored responses are not served yet, send the whole conversation as input';
+  if (!isAbsent(previous_response_id)) return invalid('previous_response_id', reason);
+  if (!isAbsent(conversation)) return invalid('conversation', reason);
+  if (!isAbsent(prompt)) {
+    return invalid('prompt', 'is not supported: stored prompts are not served yet, send instructions and input');
+  }
+  if (isAbsent(background) || background === false) return undefined;
+  return background === true
+    ? invalid('background', 'is not supported: stored responses are not served yet, so nobody could fetch this one')
+    : invalid('background', 'must be a boolean');
+}
+
+function checkOptions(body: JsonObject): Refusal | undefined {
+  const { instructions, reasoning, text, stream_options, metadata, include } = body;
+  if (!isAbsent(instructions) && typeof instructions !== 'string') return invalid('instructions', 'must be a string');
+  for (const [field, value] of Object.entries({ reasoning, text, stream_options, metadata })) {
+    if (!isAbsent(value) && !isObject(value)) return invalid(field, 'must be an object');
+  }
+  if (isObject(text) && !isAbsent(text.format) && !isObject(text.format)) {
+    return invalid('text.format', 'must be an object');
+  }
+  if (!isAbsent(include) && !isArray(include)) return invalid('include', 'must be an array');
+  return (
+    checkBoolean(body, 'stream') ??
+    checkBoolean(body, 'store') ??
+    checkPositiveInteger(body, 'max_output_tokens') ??
+    checkTools(body.tools) ??
+    checkName(body, 'session_id') ??
+    checkRequestedMedia(body)
+  );
+}
+
+function checkTools(tools: unknown): Refusal | undefined {
+  if (isAbsent(tools)) return undefined;
+  if (!isArray(tools)) return invalid('tools', 'must be an array');
+  for (const [index, tool] of tools.entries()) {
+    if (!isObject(tool)) return invalid(`tools[${index}]`, 'must be an object');
+    if (typeof tool.type !== 'string') return invalid(`tools[${index}].type`, 'must be a string');
+  }
+  return undefined;
+}
+
+function askedMedia(body: JsonObject): Pick<InferenceRequest, 'asksForAudio' | 'asksForImages'> {
+  const { asksForAudio, asksForImages } = requestedMedia(body);
+  const tools = isArray(body.tools) ? body.tools : [];
+  const paints = tools.some((tool) => isObject(tool) && tool.type === 'image_generation');
+  return { asksForAudio, asksForImages: asksForImages || paints };
+}
+
+/** A longer one is a provider's to judge; it names no session of ours. */
+function isSessionName(value: unknown): value is string {
+  return typeof value === 'string' && value !== '' && value.length <= MAX_NAME_LENGTH;
+}
