@@ -3,7 +3,9 @@ import { TextPieces } from '../collected-text';
 import { credibleCount } from '../credible-count';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { FrameKind, FrameVocabulary, StreamReading, TextReading } from '../stream-reading';
+import { addBlockText, isToolCall } from './message-text';
 import { usageFromAnthropic } from './usage';
+import { errorOf } from './whole-message';
 
 const VOCABULARY: FrameVocabulary = {
   signals: [],
@@ -35,7 +37,7 @@ export class MessageStreamReading implements StreamReading {
   }
 
   errorIn(frame: JsonObject): unknown {
-    return frame.type === 'error' ? (frame.error ?? frame) : undefined;
+    return errorOf(frame);
   }
 
   read(frame: JsonObject): FrameKind {
@@ -79,17 +81,10 @@ function isWritten(block: unknown): boolean {
   return isObject(block) && (isToolCall(block) || (typeof block.text === 'string' && block.text !== ''));
 }
 
-function isToolCall(block: JsonObject): boolean {
-  return block.type === 'tool_use' || block.type === 'server_tool_use' || block.type === 'mcp_tool_use';
-}
-
 function addFrame(pieces: TextPieces, frame: JsonObject): void {
   const key = typeof frame.index === 'number' ? `${frame.index}` : '0';
   const { content_block: block, delta } = frame;
-  if (isObject(block)) {
-    if (isToolCall(block)) pieces.addOutput(`${key} name`, block.name);
-    pieces.addOutput(key, block.text);
-  }
+  if (isObject(block)) addBlockText(pieces, key, block);
   if (!isObject(delta)) return;
   pieces.addOutput(key, delta.text);
   pieces.addOutput(key, delta.partial_json);

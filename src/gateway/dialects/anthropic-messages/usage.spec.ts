@@ -24,6 +24,22 @@ describe('usageFromAnthropic', () => {
     expect(usageFromAnthropic({ ...counts, cache_creation: {} })).toMatchObject({ cacheWrite: 0 });
   });
 
+  it('tells thoughts from the answer where the provider does, and never more than all there was', () => {
+    const counts = { input_tokens: 1, output_tokens: 50 };
+    const thought = (thinking_tokens: unknown): object => ({ ...counts, output_tokens_details: { thinking_tokens } });
+    expect(usageFromAnthropic(thought(30))).toMatchObject({ output: 20, reasoning: 30 });
+    expect(usageFromAnthropic(thought(70))).toMatchObject({ output: 0, reasoning: 50 });
+    expect(usageFromAnthropic(thought('30'))).toMatchObject({ output: 50, reasoning: 0 });
+    expect(usageFromAnthropic({ ...counts, output_tokens_details: null })).toMatchObject({ output: 50, reasoning: 0 });
+    const before = { ...NO_TOKENS, inputUncached: 1, output: 20, reasoning: 30 };
+    expect(usageFromAnthropic({ output_tokens: 60 }, before)).toMatchObject({ output: 30, reasoning: 30 });
+    expect(usageFromAnthropic({ input_tokens: 2 }, before)).toMatchObject({
+      inputUncached: 2,
+      output: 20,
+      reasoning: 30,
+    });
+  });
+
   it('takes an explicit zero as a count', () => {
     expect(usageFromAnthropic({ input_tokens: 0, output_tokens: 0 })).toEqual(NO_TOKENS);
   });

@@ -7,7 +7,7 @@ import { isObject } from '../../../kernel/json-object';
  * Undefined means "missing": without a credible count of input or of output, here or before; an explicit 0 is a count.
  *
  * - `input_tokens` is without cached tokens: `cache_read_input_tokens` and `cache_creation_input_tokens` come on top.
- * - `output_tokens` includes what was thought, which nothing tells apart.
+ * - `output_tokens` includes what was thought; newer models tell how much that was in `output_tokens_details`.
  * - What server tools used has no price in tokens; what they brought is among the input tokens already.
  *
  * @param before what was told earlier in the same stream: each count that is not told again stays
@@ -15,15 +15,21 @@ import { isObject } from '../../../kernel/json-object';
 export function usageFromAnthropic(usage: unknown, before?: TokenCounts): TokenCounts | undefined {
   if (!isObject(usage)) return before;
   const inputUncached = credibleCount(usage.input_tokens) ?? before?.inputUncached;
-  const output = credibleCount(usage.output_tokens) ?? before?.output;
-  if (inputUncached === undefined || output === undefined) return before;
+  const written = credibleCount(usage.output_tokens) ?? (before && before.output + before.reasoning);
+  if (inputUncached === undefined || written === undefined) return before;
+  const reasoning = Math.min(written, thoughtOf(usage.output_tokens_details) ?? before?.reasoning ?? 0);
   return {
     ...NO_TOKENS,
     inputUncached,
     inputCached: credibleCount(usage.cache_read_input_tokens) ?? before?.inputCached ?? 0,
     cacheWrite: cacheWriteOf(usage.cache_creation_input_tokens, usage.cache_creation) ?? before?.cacheWrite ?? 0,
-    output,
+    output: written - reasoning,
+    reasoning,
   };
+}
+
+function thoughtOf(details: unknown): number | undefined {
+  return isObject(details) ? credibleCount(details.thinking_tokens) : undefined;
 }
 
 /** The total; where only its parts by lifetime are told, their sum. */
