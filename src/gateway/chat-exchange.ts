@@ -38,12 +38,15 @@ export class ChatExchange {
       clientRequestId: clientRequestId(this.request),
       channel: 'external',
       route,
+      dialect: 'openai-chat',
       receivedAtMs: this.receivedAtMs,
       receivedMonotonicMs: this.receivedMonotonicMs,
       principal,
       rawBody: Buffer.isBuffer(rawBody) ? rawBody : Buffer.alloc(0),
       idempotencyKey: headerOf(this.request, IDEMPOTENCY_HEADER),
       client: this.client,
+      upstreamHeaders: {},
+      upstreamQuery: '',
       renderErrorEvent: (refusal) => this.renderErrorEvent(refusal),
     });
     return this.context;

@@ -21,7 +21,7 @@ export class ExchangeLog {
   record(context: WorkflowContext, refusal: Refusal | undefined): void {
     const { request, attempts } = context;
     const { client, principal } = request;
-    const isStream = context.has('validation') && context.validation.chat.stream;
+    const isStream = context.has('validation') && context.validation.request.stream;
     const ended = context.has('responseTransform') ? context.responseTransform : undefined;
     // A stream whose head went out was answered with 200, however it ended.
     const status = refusal && !client.isOpened ? refusalStatus(refusal) : (context.replay?.answer.status ?? 200);
@@ -34,7 +34,7 @@ export class ExchangeLog {
       client_request_id: request.clientRequestId ?? null,
       channel: request.channel,
       route: request.route,
-      model: context.has('validation') ? context.validation.chat.model : null,
+      model: context.has('validation') ? context.validation.request.model : null,
       is_stream: isStream,
       status,
       error_code: refusal?.code ?? ended?.streamRefusal?.code ?? null,

@@ -150,7 +150,7 @@ export class QuoteController {
     void reply.headers(openAiRateLimitHeaders(quote.rateLimits, this.clock.nowMs()));
     return {
       object: 'quote',
-      model: context.validation.chat.model,
+      model: context.validation.request.model,
       passes: quote.passes,
       estimate_usd: toDecimalUsd(quote.estimate),
       estimated_tokens: { input: quote.tokens.inputTokens, output: quote.tokens.outputTokens },

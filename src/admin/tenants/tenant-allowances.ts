@@ -49,7 +49,8 @@ export class TenantAllowances {
   }
 
   private render(rows: readonly AllowanceRow[]): Readonly<FreeAllowancesDto> {
-    const allowances = { chat: this.configured.configured.get('chat') ?? 0 };
+    const { configured } = this.configured;
+    const allowances = { chat: configured.get('chat') ?? 0, embeddings: configured.get('embeddings') ?? 0 };
     for (const { service, monthly_calls } of rows) {
       if (isService(service)) allowances[service] = Number(monthly_calls);
     }

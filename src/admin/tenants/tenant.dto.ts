@@ -23,6 +23,11 @@ export class FreeAllowancesDto implements Record<Service, number> {
   @Max(MAX_COUNT)
   @IsInt()
   chat!: number;
+
+  @Min(0)
+  @Max(MAX_COUNT)
+  @IsInt()
+  embeddings!: number;
 }
 
 /** Only what is named changes. */

@@ -8,9 +8,10 @@ import { TokenAccuracy } from './token-accuracy';
 import { TokenizerPool } from './tokenizer-pool';
 
 const PROMPT = {
+  dialect: 'openai-chat',
   body: { messages: [{ role: 'user', content: 'Say hello in five languages.' }] },
   promptTextBytes: 61,
-};
+} as const;
 /** Role and content, and what frames one message and the answer. */
 const PROMPT_TOKENS = encode('user').length + encode('Say hello in five languages.').length + 6;
 

@@ -1,9 +1,9 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 
 import { NO_TOKENS, type TokenCounts } from '../../catalogue/price';
-import { type ChatRequest } from '../dialects/openai-chat/chat-request';
+import { dialectOf } from '../dialects/dialects';
+import { type InferenceRequest } from '../dialects/inference-request';
 import { type CollectedText } from '../dialects/collected-text';
-import { promptText } from '../dialects/openai-chat/prompt-text';
 import { TokenAccuracy } from './token-accuracy';
 import { TokenizerPool } from './tokenizer-pool';
 
@@ -30,7 +30,7 @@ export interface CountableAnswer {
   readonly isGuarded?: boolean;
 }
 
-export type CountablePrompt = Pick<ChatRequest, 'body' | 'promptTextBytes'>;
+export type CountablePrompt = Pick<InferenceRequest, 'dialect' | 'body' | 'promptTextBytes'>;
 
 /** Both as at admission (money.md, Estimate). */
 export const ESTIMATED_BYTES_PER_TOKEN = 3;
@@ -66,7 +66,7 @@ export class TokenCounter implements OnModuleDestroy {
   ): Promise<CountedTokens> {
     const { usage } = answer;
     const text = answer.text();
-    const { texts, frameTokens } = promptText(prompt.body);
+    const { texts, frameTokens } = dialectOf(prompt.dialect).promptText(prompt.body);
     const counts = text && (await this.tokenizer.count([text.output, text.reasoning, usage ? [] : texts]));
     if (!text || !counts) return usage ? atLeastWritten(usage, answer) : estimate(answer, prompt, imageTokens);
     const [output = 0, reasoning = 0, input = 0] = counts;

@@ -2,7 +2,6 @@ import { type TokenCounts } from '../../catalogue/price';
 import { type CollectedText } from '../dialects/collected-text';
 import { type JsonObject } from '../../kernel/json-object';
 import { parseObject } from '../dialects/json-value';
-import { usageReportedIn } from '../dialects/openai-chat/reported-usage';
 import { type FrameKind, type StreamReading } from '../dialects/stream-reading';
 import { FrameScanner } from './frame-scanner';
 import { KeptFrames } from './kept-frames';
@@ -35,8 +34,8 @@ export class TokenAccumulator {
   bytes = 0;
   /** The error that came in a stream with a success status. */
   errorEvent: unknown;
-  /** What came with it: nobody is billed by it, but the provider may charge us for it. */
-  usageBesideError: TokenCounts | undefined;
+  /** As it came: a usage in it bills nobody, but the provider may charge us for it. */
+  errorFrame: Buffer | undefined;
 
   private readonly scanner: FrameScanner;
   private readonly kept = new KeptFrames();
@@ -147,7 +146,7 @@ export class TokenAccumulator {
     const error = parsed && this.reading.errorIn(parsed);
     if (error !== undefined || isErrorEvent(block, start, end)) {
       this.errorEvent = error ?? parsed ?? dataOf(block, start, end);
-      this.usageBesideError = usageReportedIn(block.subarray(start, end));
+      this.errorFrame = block.subarray(start, end);
       return 'error';
     }
     if (!parsed) return 'data';

@@ -6,7 +6,7 @@ import { type CountableAnswer, TokenCounter } from './count-tokens';
 import { TokenAccuracy } from './token-accuracy';
 import { TokenizerPool } from './tokenizer-pool';
 
-const PROMPT = { body: {}, promptTextBytes: 2 };
+const PROMPT = { dialect: 'openai-chat', body: {}, promptTextBytes: 2 } as const;
 /** One token each. */
 const TEXT = 'one two three four five six seven eight nine ten';
 

@@ -16,7 +16,7 @@ export interface StreamProgress {
  */
 export function tokensSoFar(
   { usage, isUsageFinal, chunks }: StreamProgress,
-  prompt: CountablePrompt,
+  prompt: Pick<CountablePrompt, 'promptTextBytes'>,
   imageTokens: number,
 ): CountedTokens | undefined {
   if (chunks === 0) return undefined;

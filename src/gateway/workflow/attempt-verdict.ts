@@ -3,7 +3,7 @@ import { type AttemptOutcome, type AttemptSituation, decideAttempt } from '../..
 import { retryAfterMsOf } from '../../routing/retry-after';
 import { withUpstreamMessage } from '../../routing/upstream-message';
 import type { UpstreamTarget } from '../../upstreams/upstream.port';
-import { readChatCompletion } from '../dialects/openai-chat/chat-completion';
+import type { Dialect } from '../dialects/dialect';
 import type { WholeAnswer } from '../dialects/whole-answer';
 import type { AttemptResult } from '../stream/response-reader';
 import type { Answer } from './workflow.context';
@@ -23,6 +23,8 @@ export interface JudgedAttempt {
 
 export interface AttemptFacts extends Omit<AttemptSituation, 'firstByteSent'> {
   readonly target: UpstreamTarget;
+  /** Of the provider's dialect. */
+  readonly readAnswer: Dialect['readAnswer'];
   /** As the client named it. */
   readonly model: string;
   /** The client's head went out. */
@@ -62,7 +64,7 @@ function judgeBody(result: Extract<AttemptResult, { kind: 'body' }>, facts: Atte
     const outcome: AttemptOutcome = { kind: 'status', status, retryAfterMs: retryAfterMsOf(headers, facts.nowMs) };
     return undone(outcome, facts, body);
   }
-  const completion = readChatCompletion(body);
+  const completion = facts.readAnswer(body);
   if (!completion || completion.errorEvent !== undefined) return undone(BROKEN, facts);
   return answeredWhole(body, completion, status);
 }

@@ -11,31 +11,31 @@ export interface EstimatedHold {
 }
 
 /**
- * What a validated and routed call asks of the quota: quota_check reserves it, a quote only asks. Limits by platform are
+ * What a call that was rendered for its candidates asks of the quota: quota_check reserves it, a quote only asks. Limits by platform are
  * those of the first candidate: a failover to another kind of provider stays within the hold it has.
  */
 export function holdRequestOf(context: WorkflowContext): EstimatedHold {
-  const { chat } = context.validation;
-  const { candidates, price, profile } = context.routing;
+  const { request: asked } = context.validation;
+  const { price, profile } = context.routing;
   const { principal, traceId, channel } = context.request;
-  const [first] = candidates;
-  if (!first) throw new Error('a routed call has no candidate');
-  const input = estimateInputOf(chat);
+  const [first] = context.templateRender.candidates;
+  if (!first) throw new Error('a call that was rendered has no candidate');
+  const input = estimateInputOf(asked);
   const tokens = estimateTokens(input, profile);
   const request: HoldRequest = {
     holdId: newId(),
     limits: principal.limits,
     amount: estimateCost(input, profile, price),
     tokens: tokens.inputTokens + tokens.outputTokens,
-    service: 'chat',
+    service: asked.dialect === 'openai-embeddings' ? 'embeddings' : 'chat',
     platform: first.kind,
     pending: pendingRow({
       traceId,
       channel,
-      isStream: chat.stream,
+      isStream: asked.stream,
       apiKeyId: principal.apiKeyId,
       apiKeyName: principal.apiKeyName,
-      model: chat.model,
+      model: asked.model,
       price,
       inputTokens: tokens.inputTokens,
     }),
@@ -44,15 +44,15 @@ export function holdRequestOf(context: WorkflowContext): EstimatedHold {
 }
 
 /** What of a request the estimate is made of. */
-export function estimateInputOf(chat: InferenceRequest): EstimateInput {
+export function estimateInputOf(request: InferenceRequest): EstimateInput {
   return {
-    textBytes: chat.promptTextBytes,
-    images: chat.images,
-    audioParts: chat.audioParts,
-    audioDataBytes: chat.audioDataBytes,
-    maxOutputTokens: chat.maxOutputTokens,
-    choices: chat.choices,
-    asksForAudio: chat.asksForAudio,
-    asksForImages: chat.asksForImages,
+    textBytes: request.promptTextBytes,
+    images: request.images,
+    audioParts: request.audioParts,
+    audioDataBytes: request.audioDataBytes,
+    maxOutputTokens: request.maxOutputTokens,
+    choices: request.choices,
+    asksForAudio: request.asksForAudio,
+    asksForImages: request.asksForImages,
   };
 }

@@ -33,19 +33,19 @@ export class StreamGuards {
     if (!context.has('quotaCheck')) return undefined;
     const { charge, reserved } = context.quotaCheck;
     if (charge.held.amount === ZERO_NANO_USD) return undefined;
-    const { chat } = context.validation;
+    const { request } = context.validation;
     const { price, profile } = context.routing;
-    const coverage = new HoldCoverage(estimateInputOf(chat), profile, price);
+    const coverage = new HoldCoverage(estimateInputOf(request), profile, price);
     // An attempt before this one may have raised it.
     const covered = charge.held.amount === reserved ? coverage.reservedTokens : coverage.tokensFor(charge.held.amount);
-    const imageTokens = chat.images * profile.tokensPerImage;
+    const imageTokens = request.images * profile.tokensPerImage;
     return new StreamGuard(
       charge,
       coverage,
       covered,
       price,
       this.rules,
-      (answer) => this.counter.count(answer, chat, imageTokens),
+      (answer) => this.counter.count(answer, request, imageTokens),
       this.metrics,
     );
   }

@@ -7,8 +7,9 @@ import type { Refusal } from '../../kernel/errors';
 import type { NanoUsd } from '../../kernel/money';
 import type { ScopeSpec } from '../../quota/scopes/scope';
 import type { RoutableUpstream } from '../../upstreams/upstream-directory';
+import type { ApiDialect } from '../../upstreams/upstream.port';
 import type { WholeAnswer } from '../dialects/whole-answer';
-import type { ChatRequest } from '../dialects/openai-chat/chat-request';
+import type { InferenceRequest } from '../dialects/inference-request';
 import type { AnswerCopy } from '../stream/answer-copy';
 import type { ChatStreamPump } from '../stream/chat-stream-pump';
 import type { StreamEnding } from '../stream/stream-ending';
@@ -22,6 +23,8 @@ export interface RequestSection {
   readonly clientRequestId: string | undefined;
   readonly channel: Channel;
   readonly route: string;
+  /** Of the client. */
+  readonly dialect: ApiDialect;
   readonly receivedAtMs: number;
   readonly receivedMonotonicMs: number;
   readonly principal: Principal;
@@ -29,12 +32,16 @@ export interface RequestSection {
   /** `Idempotency-Key`, as it came. */
   readonly idempotencyKey: string | undefined;
   readonly client: StreamClient;
+  /** Of the client's dialect (`anthropic-beta`): for providers that speak it. */
+  readonly upstreamHeaders: Readonly<Record<string, string>>;
+  /** Likewise, with its question mark (`?beta=true`) or empty. */
+  readonly upstreamQuery: string;
   /** JSON of the error event that ends a stream badly. */
   readonly renderErrorEvent: (refusal: Refusal) => string;
 }
 
 export interface ValidationSection {
-  readonly chat: ChatRequest;
+  readonly request: InferenceRequest;
 }
 
 /** Not there for a call that names no key. */
@@ -52,6 +59,10 @@ export interface RoutingSection {
 }
 
 export interface TemplateRenderSection {
+  /** Those of routing whose provider can be asked what was asked; at least one. */
+  readonly candidates: readonly RoutableUpstream[];
+  /** In which this candidate's provider is asked, and answers. */
+  readonly wireOf: (candidate: RoutableUpstream) => ApiDialect;
   /** The body as this candidate's provider takes it; a failover renders again. */
   readonly bodyFor: (candidate: RoutableUpstream) => Buffer;
 }
@@ -73,6 +84,8 @@ export type Answer =
 
 export interface UpstreamCallSection {
   readonly servedBy: RoutableUpstream;
+  /** In which it answered. */
+  readonly wire: ApiDialect;
   /** The one that answered: the last of the context's. */
   readonly attempt: Attempt;
   readonly answer: Answer;

@@ -1,7 +1,7 @@
 import { type NanoUsd } from '../../kernel/money';
 
 /** Which service an allowance is for: the kind of call, whatever its dialect. */
-export const SERVICES = ['chat'] as const;
+export const SERVICES = ['chat', 'embeddings'] as const;
 export type Service = (typeof SERVICES)[number];
 
 /** USD a calendar day, ISO week and month (or 30 days, see scope-plan.ts); null is unlimited. */

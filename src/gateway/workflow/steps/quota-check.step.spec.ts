@@ -58,8 +58,10 @@ async function askedFor(chat: ChatRequest, price: FrozenPrice): Promise<HoldRequ
     new Metrics(),
   );
   const context = new WorkflowContext({ principal: PRINCIPAL, traceId: 'trace', channel: 'external' } as never);
-  context.validation = { chat };
-  context.routing = { candidates: [{ kind: 'openai' } as RoutableUpstream], price, profile: PROFILE };
+  context.validation = { request: chat };
+  const candidates = [{ kind: 'openai' } as RoutableUpstream];
+  context.routing = { candidates, price, profile: PROFILE };
+  context.templateRender = { candidates } as unknown as WorkflowContext['templateRender'];
   await step.execute(context);
   if (asked === undefined) throw new Error('nothing was reserved');
   return asked;

@@ -21,24 +21,24 @@ export class ResponseTransformStep implements WorkflowStep {
 
   execute(context: WorkflowContext): StepOutcome | Promise<StepOutcome> {
     const { answer } = context.upstreamCall;
-    const { chat } = context.validation;
+    const { request } = context.validation;
     const countable = answer.kind === 'body' ? { ...answer.completion, isUsageFinal: true } : answer.ending.answer;
-    const counted = this.counter.count(countable, chat, chat.images * context.routing.profile.tokensPerImage);
+    const counted = this.counter.count(countable, request, request.images * context.routing.profile.tokensPerImage);
     if (!(counted instanceof Promise)) return this.transform(context, counted);
     return counted.then((late) => this.transform(context, late));
   }
 
   private transform(context: WorkflowContext, counted: CountedTokens): StepOutcome {
     const { answer, servedBy } = context.upstreamCall;
-    const { chat } = context.validation;
+    const { request } = context.validation;
     if (answer.kind === 'body') {
-      const isAliased = servedBy.target.upstreamModel !== chat.model;
+      const isAliased = servedBy.target.upstreamModel !== request.model;
       context.responseTransform = {
         ...counted,
         used: counted.tokens,
         endReason: context.request.client.isGone ? 'client_left' : 'complete',
         isFree: false,
-        body: isAliased ? spliceModel(answer.body, chat.model) : answer.body,
+        body: isAliased ? spliceModel(answer.body, request.model) : answer.body,
         streamRefusal: undefined,
       };
       return undefined;

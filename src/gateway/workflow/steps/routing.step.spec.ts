@@ -29,7 +29,7 @@ function stepOf(runMode: Settings['runMode'] = 'standard'): (model: string, call
   return async (model, { policy = 'reject', multiplier = 1_000_000n } = {}) => {
     const principal = { unknownPricePolicy: policy, priceMultiplierMillionths: multiplier };
     const context = new WorkflowContext({ principal, receivedAtMs: 0 } as never);
-    context.validation = { chat: { model } } as WorkflowContext['validation'];
+    context.validation = { request: { model } } as WorkflowContext['validation'];
     const outcome = await step.execute(context);
     return { outcome, price: outcome === undefined ? context.routing.price : PRICED };
   };

@@ -48,16 +48,16 @@ export class RoutingStep implements WorkflowStep {
 
   /** At once where memory knows candidates and price, which is the rule. */
   execute(context: WorkflowContext): StepOutcome | Promise<StepOutcome> {
-    const { chat } = context.validation;
+    const { request } = context.validation;
     const { receivedAtMs, principal } = context.request;
-    const found = this.find(chat.model, receivedAtMs, principal.priceMultiplierMillionths);
+    const found = this.find(request.model, receivedAtMs, principal.priceMultiplierMillionths);
     return found instanceof Promise ? found.then((late) => this.decide(context, late)) : this.decide(context, found);
   }
 
   private decide(context: WorkflowContext, found: Found | Refusal): StepOutcome {
     if ('code' in found) return found;
     const { candidates, price, profile } = found;
-    const { model } = context.validation.chat;
+    const { model } = context.validation.request;
     if (!price && this.isCharged && context.request.principal.unknownPricePolicy === 'reject') {
       return refuse('MODEL_NOT_PRICED', { param: 'model', values: { model } });
     }

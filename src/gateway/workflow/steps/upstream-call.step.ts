@@ -7,9 +7,12 @@ import { Drain } from '../../../platform/http/drain';
 import { Metrics } from '../../../platform/metrics/metrics';
 import { Router } from '../../../routing/router';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
-import { type ProviderKind, type Upstream, UPSTREAMS } from '../../../upstreams/upstream.port';
+import { type ProviderKind, type Upstream, type UpstreamRequest, UPSTREAMS } from '../../../upstreams/upstream.port';
 import { ChatStreamPump } from '../../stream/chat-stream-pump';
-import { usageReportedIn } from '../../dialects/openai-chat/reported-usage';
+import type { Dialect } from '../../dialects/dialect';
+import { DIALECT_PATHS } from '../../dialects/dialect-paths';
+import { dialectOf } from '../../dialects/dialects';
+import { usageReportedIn } from '../../dialects/reported-usage';
 import { StreamGuards } from '../stream-guards';
 import { tokensSoFar } from '../../stream/tokens-so-far';
 import type { StreamClientListener } from '../../stream/stream-client';
@@ -20,7 +23,6 @@ import { type AttemptVerdict, judgeAttempt } from '../attempt-verdict';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
-const PATH = '/chat/completions';
 /** The gate of a call that holds nothing (RUN_MODE=simple). */
 const OPEN: Promise<undefined> = Promise.resolve(undefined);
 const NOBODY: StreamClientListener = { onDrain: () => undefined, onClose: () => undefined };
@@ -46,7 +48,7 @@ export class UpstreamCallStep implements WorkflowStep {
   ) {}
 
   async execute(context: WorkflowContext): Promise<StepOutcome> {
-    const { candidates } = context.routing;
+    const { candidates, wireOf } = context.templateRender;
     const gate = context.has('quotaCheck') ? context.quotaCheck.charge.durable() : OPEN;
     for (const candidate of candidates) {
       if (context.request.client.isGone) return refuse('CLIENT_CLOSED_REQUEST');
@@ -55,12 +57,18 @@ export class UpstreamCallStep implements WorkflowStep {
         context.respondingUpstream = candidate.target.upstreamName;
         context.isPastNoReturn = context.request.client.isOpened;
         const ttftMs = (verdict.firstByteAtMs ?? this.clock.monotonicMs()) - context.request.receivedMonotonicMs;
-        context.upstreamCall = { servedBy: candidate, attempt, answer: verdict.answer, ttftMs };
+        context.upstreamCall = {
+          servedBy: candidate,
+          wire: wireOf(candidate),
+          attempt,
+          answer: verdict.answer,
+          ttftMs,
+        };
         return undefined;
       }
       if (verdict.kind === 'rejected') return verdict.refusal;
     }
-    return refuse('NO_UPSTREAM_AVAILABLE', { values: { model: context.validation.chat.model } });
+    return refuse('NO_UPSTREAM_AVAILABLE', { values: { model: context.validation.request.model } });
   }
 
   private async attempt(
@@ -68,17 +76,19 @@ export class UpstreamCallStep implements WorkflowStep {
     candidate: RoutableUpstream,
     gate: Promise<Refusal | undefined>,
   ): Promise<{ readonly verdict: AttemptVerdict; readonly attempt: Attempt }> {
-    const { attempts, request, routing, validation } = context;
+    const { attempts, request, templateRender, validation } = context;
+    const wire = dialectOf(templateRender.wireOf(candidate));
     const startedMs = this.clock.monotonicMs();
     const stopped: { refusal?: Refusal } = {};
     const { result, reader } = await this.call(context, candidate, gate, stopped);
     const made = attempts.length + 1;
     const judged = judgeAttempt(result, {
       target: candidate.target,
-      model: validation.chat.model,
+      readAnswer: wire.readAnswer,
+      model: validation.request.model,
       isOpened: request.client.isOpened,
       attempts: made,
-      hasNext: made < routing.candidates.length,
+      hasNext: made < templateRender.candidates.length,
       nowMs: this.clock.nowMs(),
     });
     // What we broke off ourselves says nothing about the upstream.
@@ -93,7 +103,7 @@ export class UpstreamCallStep implements WorkflowStep {
       isServed: verdict.kind === 'answered',
       ttftMs: reader.firstByteAtMs === undefined ? null : Math.round(reader.firstByteAtMs - startedMs),
       durationMs: Math.round(this.clock.monotonicMs() - startedMs),
-      usage: reportedUsage(result, reader, verdict),
+      usage: reportedUsage(result, reader, verdict, wire),
     });
     attempts.push(attempt);
     return { verdict, attempt };
@@ -108,10 +118,9 @@ export class UpstreamCallStep implements WorkflowStep {
   ): Promise<{ readonly result: AttemptResult; readonly reader: ResponseReader }> {
     const adapter = this.upstreams.get(candidate.kind);
     if (!adapter) throw new Error(`no adapter for providers of kind ${candidate.kind}`);
-    const isStream = context.validation.chat.stream;
+    const isStream = context.validation.request.stream;
     const reader = new ResponseReader(this.clock, isStream ? () => this.pumpOf(context, candidate, gate) : undefined);
-    const body = context.templateRender.bodyFor(candidate);
-    const call = adapter.start(candidate.target, { path: PATH, body, headers: {} }, reader);
+    const call = adapter.start(candidate.target, upstreamRequestOf(context, candidate), reader);
     reader.attach(call);
     const stop = (refusal: Refusal): void => {
       stopped.refusal ??= refusal;
@@ -142,15 +151,15 @@ export class UpstreamCallStep implements WorkflowStep {
     candidate: RoutableUpstream,
     firstByteGate: Promise<Refusal | undefined>,
   ): ChatStreamPump {
-    const { chat } = context.validation;
+    const { request } = context.validation;
     const { client, renderErrorEvent } = context.request;
     context.respondingUpstream = candidate.target.upstreamName;
-    const isAliased = candidate.target.upstreamModel !== chat.model;
+    const isAliased = candidate.target.upstreamModel !== request.model;
     const pump = new ChatStreamPump({
       client,
-      choices: chat.choices,
-      showUsage: chat.includeUsage,
-      clientModel: isAliased ? chat.model : undefined,
+      choices: request.choices,
+      showUsage: request.includeUsage,
+      clientModel: isAliased ? request.model : undefined,
       disconnectPolicy: this.settings.disconnectPolicy,
       drainMs: this.settings.disconnectDrainMs,
       clock: this.clock,
@@ -165,12 +174,12 @@ export class UpstreamCallStep implements WorkflowStep {
   /** Should this process die, what the stream had delivered is charged. */
   private checkpoint(context: WorkflowContext, upstream: RoutableUpstream, pump: ChatStreamPump): void {
     const { target } = upstream;
-    const { chat } = context.validation;
+    const { request } = context.validation;
     const houseCosts = houseCostsOf(context.attempts);
-    const imageTokens = chat.images * context.routing.profile.tokensPerImage;
+    const imageTokens = request.images * context.routing.profile.tokensPerImage;
     const { upstreamId, upstreamName, providerName } = target;
     context.quotaCheck.charge.checkpointFrom(() => {
-      const counted = tokensSoFar(pump.progress, chat, imageTokens);
+      const counted = tokensSoFar(pump.progress, request, imageTokens);
       if (!counted) return undefined;
       const upstreamCost = upstreamCostOf(counted.tokens, upstream);
       return { ...counted, servedBy: { upstreamId, upstreamName, providerName }, upstreamCost, houseCosts };
@@ -193,13 +202,26 @@ export class UpstreamCallStep implements WorkflowStep {
   }
 }
 
+function upstreamRequestOf({ templateRender, request }: WorkflowContext, candidate: RoutableUpstream): UpstreamRequest {
+  const wire = templateRender.wireOf(candidate);
+  const body = templateRender.bodyFor(candidate);
+  // What the client says in headers only a provider of its own dialect understands.
+  if (wire !== request.dialect) return { path: DIALECT_PATHS[wire], body, headers: {} };
+  return { path: DIALECT_PATHS[wire] + request.upstreamQuery, body, headers: request.upstreamHeaders };
+}
+
 /** What the provider told of its work, also where nothing of it is an answer: it may charge us for it. */
 function reportedUsage(
   result: AttemptResult,
   reader: ResponseReader,
   verdict: AttemptVerdict,
+  wire: Dialect,
 ): TokenCounts | undefined {
-  if (result.kind === 'stream') return result.ending.accumulator.usageBesideError ?? result.ending.answer.usage;
+  if (result.kind === 'stream') {
+    const { accumulator, answer } = result.ending;
+    const { errorFrame } = accumulator;
+    return (errorFrame && usageReportedIn(errorFrame, wire.usageFrom)) ?? answer.usage;
+  }
   if (verdict.kind === 'answered' && verdict.answer.kind === 'body') return verdict.answer.completion.usage;
-  return usageReportedIn(reader.body);
+  return usageReportedIn(reader.body, wire.usageFrom);
 }

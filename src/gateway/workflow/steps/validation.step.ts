@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { refuse } from '../../../kernel/errors';
-import { parseChatRequest } from '../../dialects/openai-chat/chat-request';
+import { dialectOf } from '../../dialects/dialects';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
@@ -11,12 +11,12 @@ export class ValidationStep implements WorkflowStep {
   readonly dependsOn = [];
 
   execute(context: WorkflowContext): StepOutcome {
-    const { rawBody, principal } = context.request;
-    const chat = parseChatRequest(rawBody);
-    if ('code' in chat) return chat;
-    context.validation = { chat };
-    if (principal.allowedModels && !principal.allowedModels.has(chat.model)) {
-      return refuse('MODEL_NOT_ALLOWED', { param: 'model', values: { model: chat.model } });
+    const { dialect, rawBody, principal } = context.request;
+    const request = dialectOf(dialect).parseRequest(rawBody);
+    if ('code' in request) return request;
+    context.validation = { request };
+    if (principal.allowedModels && !principal.allowedModels.has(request.model)) {
+      return refuse('MODEL_NOT_ALLOWED', { param: 'model', values: { model: request.model } });
     }
     return undefined;
   }

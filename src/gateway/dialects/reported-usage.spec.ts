@@ -1,10 +1,11 @@
-import { NO_TOKENS } from '../../../catalogue/price';
+import { NO_TOKENS } from '../../catalogue/price';
+import { usageFromOpenAi } from './openai-chat/usage';
 import { usageReportedIn } from './reported-usage';
 
 const USAGE = '{"prompt_tokens":10,"completion_tokens":5,"prompt_tokens_details":{"cached_tokens":4}}';
 const COUNTS = { ...NO_TOKENS, inputUncached: 6, inputCached: 4, output: 5 };
 
-const reported = (body: string): unknown => usageReportedIn(Buffer.from(body));
+const reported = (body: string): unknown => usageReportedIn(Buffer.from(body), usageFromOpenAi);
 
 describe('the usage that a failed attempt reported', () => {
   it.each([

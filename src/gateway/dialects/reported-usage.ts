@@ -1,5 +1,7 @@
-import type { TokenCounts } from '../../../catalogue/price';
-import { usageFromOpenAi } from './usage';
+import type { TokenCounts } from '../../catalogue/price';
+import type { Dialect } from './dialect';
+
+type UsageFrom = Dialect['usageFrom'];
 
 const KEY = Buffer.from('"usage"');
 const BACKSLASH = 0x5c;
@@ -15,28 +17,29 @@ const MAX_OBJECT_BYTES = 16 * 1024;
 /**
  * The usage that a body reports which is no answer: one that broke off, an error with a usage beside it. The last one that is
  * whole counts. Undefined where there is none.
+ * @param usageFrom of the provider's dialect
  */
-export function usageReportedIn(body: Buffer): TokenCounts | undefined {
+export function usageReportedIn(body: Buffer, usageFrom: UsageFrom): TokenCounts | undefined {
   let from = body.length;
   for (let looks = 0; looks < MAX_LOOKS && from > 0; looks += 1) {
     const at = body.lastIndexOf(KEY, from - 1);
     if (at < 0) return undefined;
     // Inside a string, the quote before the word is escaped.
-    const usage = body[at - 1] === BACKSLASH ? undefined : usageAt(body, at + KEY.length);
+    const usage = body[at - 1] === BACKSLASH ? undefined : usageAt(body, at + KEY.length, usageFrom);
     if (usage) return usage;
     from = at;
   }
   return undefined;
 }
 
-function usageAt(body: Buffer, afterKey: number): TokenCounts | undefined {
+function usageAt(body: Buffer, afterKey: number, usageFrom: UsageFrom): TokenCounts | undefined {
   const colon = skipBlanks(body, afterKey);
   if (body[colon] !== COLON) return undefined;
   const start = skipBlanks(body, colon + 1);
   const end = endOfObject(body, start);
   if (end === undefined) return undefined;
   try {
-    return usageFromOpenAi(JSON.parse(body.toString('utf8', start, end)));
+    return usageFrom(JSON.parse(body.toString('utf8', start, end)));
   } catch {
     return undefined;
   }

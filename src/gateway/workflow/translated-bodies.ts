@@ -1,0 +1,35 @@
+import type { Refusal } from '../../kernel/errors';
+import type { ApiDialect } from '../../upstreams/upstream.port';
+import { translationOf } from '../dialects/dialects';
+import type { InferenceRequest } from '../dialects/inference-request';
+import type { NeutralRequest } from '../dialects/neutral/neutral-request';
+
+/** One request as the dialects of its candidates say it: understood once, said once a dialect and name of the model. */
+export class TranslatedBodies {
+  private neutral: NeutralRequest | Refusal | undefined;
+  private readonly rendered = new Map<string, Buffer | Refusal>();
+
+  /** @param maxOutputTokens what is reserved for one answer */
+  constructor(
+    private readonly request: InferenceRequest,
+    private readonly maxOutputTokens: number,
+  ) {}
+
+  /** A refusal names the client's field that has no words in that dialect. */
+  of(wire: ApiDialect, upstreamModel: string): Buffer | Refusal {
+    const key = `${wire} ${upstreamModel}`;
+    let body = this.rendered.get(key);
+    if (!body) {
+      body = this.render(wire, upstreamModel);
+      this.rendered.set(key, body);
+    }
+    return body;
+  }
+
+  private render(wire: ApiDialect, upstreamModel: string): Buffer | Refusal {
+    this.neutral ??= translationOf(this.request.dialect).toNeutral(this.request);
+    if ('code' in this.neutral) return this.neutral;
+    const target = { upstreamModel, maxOutputTokens: this.maxOutputTokens };
+    return translationOf(wire).renderRequest(this.neutral, target);
+  }
+}
