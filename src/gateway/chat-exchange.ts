@@ -6,7 +6,8 @@ import type { Clock } from '../kernel/clock';
 import type { Refusal } from '../kernel/errors';
 import { toDecimalUsd } from '../kernel/money';
 import { localeOf } from '../platform/i18n/render-message';
-import { type RenderedError, renderOpenAiError } from './openai-error';
+import { renderError, renderErrorEvent } from './errors/render-error';
+import type { RefusedRequest } from './errors/rendered-error';
 import { openAiRateLimitHeaders, rateLimitsOf } from './rate-limit-headers';
 import { NodeStreamClient } from './stream/stream-client';
 import { STREAM_HEAD } from './stream/stream-head';
@@ -54,11 +55,11 @@ export class ChatExchange {
 
   /** The error event of a stream that cannot be ended well. */
   private renderErrorEvent(refusal: Refusal): string {
-    return JSON.stringify(this.render(refusal).body);
+    return renderErrorEvent('openai-chat', refusal, this.refused);
   }
 
   refuse(refusal: Refusal): void {
-    const { status, headers, body } = this.render(refusal);
+    const { status, headers, body } = renderError('openai', refusal, this.refused);
     const limits = this.context ? this.limitHeadersOf(this.context) : {};
     void this.reply
       .status(status)
@@ -143,8 +144,12 @@ export class ChatExchange {
     return openAiRateLimitHeaders(rateLimitsOf(charge.held.counted, limits), this.clock.nowMs());
   }
 
-  private render(refusal: Refusal): RenderedError {
-    return renderOpenAiError(refusal, localeOf(this.request.headers['accept-language']), this.clock.nowMs());
+  private get refused(): RefusedRequest {
+    return {
+      locale: localeOf(this.request.headers['accept-language']),
+      nowMs: this.clock.nowMs(),
+      requestId: this.request.id,
+    };
   }
 }
 

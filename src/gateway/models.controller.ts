@@ -3,6 +3,7 @@ import { ApiBearerAuth, ApiHeader, ApiOkResponse, ApiOperation, ApiParam, ApiPro
 import type { Principal } from '../auth/principal';
 import { refuse, RefusalError } from '../kernel/errors';
 import { type ListedModel, UpstreamDirectory } from '../upstreams/upstream-directory';
+import { ANTHROPIC_VERSION } from './errors/error-dialect';
 import { Caller } from './http/caller';
 
 export class OpenAiModel {
@@ -41,8 +42,6 @@ interface AnthropicModelList {
   readonly first_id: string | null;
   readonly last_id: string | null;
 }
-
-const ANTHROPIC_VERSION = 'anthropic-version';
 
 /** What the caller's key may ask for, whole: `limit` and cursors of either dialect are accepted and change nothing. */
 @Controller('v1/models')

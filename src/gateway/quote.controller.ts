@@ -17,7 +17,7 @@ import { localeOf } from '../platform/i18n/render-message';
 import type { Measure } from '../quota/scopes/scope';
 import { ChatExchange } from './chat-exchange';
 import { Caller } from './http/caller';
-import { renderOpenAiError } from './openai-error';
+import { renderOpenAiError } from './errors/openai-error';
 import type { QuotedLimit } from './quoted-limit';
 import { Quotes } from './quotes';
 import { openAiRateLimitHeaders } from './rate-limit-headers';
@@ -162,7 +162,7 @@ export class QuoteController {
 
   private renderRefusal(refusal: Refusal, request: FastifyRequest): Readonly<QuotedRefusal> {
     const locale = localeOf(request.headers['accept-language']);
-    const { status, body } = renderOpenAiError(refusal, locale, this.clock.nowMs());
+    const { status, body } = renderOpenAiError(refusal, { locale, nowMs: this.clock.nowMs() });
     const { code, type, message } = body.error;
     return { status, code, type, message };
   }

@@ -12,7 +12,7 @@ import { refuse, RefusalError } from '../../kernel/errors';
 import { ControlPlaneValidationPipe } from '../../platform/http/control-plane-validation.pipe';
 import { Drain } from '../../platform/http/drain';
 import { RouteBook } from '../../platform/http/route-book';
-import { ErrorFilter } from '../error.filter';
+import { ErrorFilter } from '../errors/error.filter';
 import { createHttpAdapter } from './http-adapter';
 import { countInFlight } from './in-flight';
 
@@ -56,6 +56,11 @@ class DataPlane {
       isBuffer: Buffer.isBuffer(request.body),
       text: Buffer.isBuffer(request.body) ? request.body.toString() : '',
     };
+  }
+
+  @Post('messages')
+  messages(): never {
+    throw new RefusalError(refuse('MODEL_NOT_FOUND', { param: 'model', values: { model: 'x' } }));
   }
 
   @Get('refused')
@@ -283,6 +288,27 @@ describe('errors', () => {
     const { headers } = await send('/v1/live', { headers: { 'x-request-id': 'mine', 'request-id': 'mine' } });
     expect(headers.get('x-request-id')).toMatch(/^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/);
     expect((await send('/nothing')).headers.get('x-request-id')).not.toBe(headers.get('x-request-id'));
+  });
+
+  it.each([
+    ['a refusal', () => post('/v1/messages', '{}'), 404, 'not_found_error', 'MODEL_NOT_FOUND'],
+    ['another method', () => send('/v1/messages?beta=true'), 405, 'invalid_request_error', 'METHOD_NOT_ALLOWED'],
+    ['an unknown path', () => post('/v1/messages/batches', '{}'), 404, 'not_found_error', 'NOT_FOUND'],
+    ['a broken URL', () => post('/v1/messages/%zz', '{}'), 400, 'invalid_request_error', 'INVALID_REQUEST'],
+    [
+      'a long body',
+      () => post('/v1/messages', Buffer.alloc(32 * 2 ** 20 + 1)),
+      413,
+      'request_too_large',
+      'BODY_TOO_LARGE',
+    ],
+    ['no JSON', () => post('/v1/messages', '{}', 'text/csv'), 415, 'invalid_request_error', 'UNSUPPORTED_MEDIA_TYPE'],
+  ] as const)('have the shape of Anthropic’s where its clients call: %s', async (_, call, status, type, code) => {
+    const { body, headers, ...answer } = await call();
+    expect(answer.status).toBe(status);
+    expect(body).toMatchObject({ type: 'error', error: { type, code }, request_id: headers.get('request-id') });
+    expect(headers.get('request-id')).toBe(headers.get('x-request-id'));
+    expect(body.request_id).toMatch(/^[0-9a-f-]{36}$/);
   });
 
   it.each([

@@ -1,12 +1,13 @@
 import type { Socket } from 'node:net';
 import { FastifyAdapter } from '@nestjs/platform-fastify';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import { refuse, type Refusal } from '../../kernel/errors';
+import { refuse } from '../../kernel/errors';
 import { newId } from '../../kernel/ids';
 import { BODY_LIMIT_BYTES, parseBodies } from '../../platform/http/body-parser';
 import type { RouteBook } from '../../platform/http/route-book';
-import { localeOf } from '../../platform/i18n/render-message';
-import { renderOpenAiError } from '../openai-error';
+import { errorDialectOf } from '../errors/error-dialect';
+import { renderOpenAiError } from '../errors/openai-error';
+import { sendRefusal } from '../errors/send-refusal';
 
 export interface SocketLimits {
   /** For a request's headers to arrive, counted from the connection or the end of the previous request. */
@@ -42,7 +43,7 @@ export function createHttpAdapter(limits: SocketLimits, routes: RouteBook): Fast
     return503OnClosing: false,
     clientErrorHandler: answerBrokenHttp,
     frameworkErrors: (_error: Error, request: FastifyRequest, reply: FastifyReply) => {
-      reply.header('x-request-id', request.id);
+      nameRequest(request, reply);
       sendRefusal(refuse('INVALID_REQUEST', { values: { reason: 'the URL cannot be read' } }), request, reply);
     },
   });
@@ -50,7 +51,7 @@ export function createHttpAdapter(limits: SocketLimits, routes: RouteBook): Fast
   routes.follow(fastify);
   parseBodies(fastify);
   fastify.addHook('onRequest', (request, reply, done) => {
-    reply.header('x-request-id', request.id);
+    nameRequest(request, reply);
     // Before a body is read: what no route takes is not kept either.
     if (request.is404) sendRefusal(routes.refusalOf(request.method, request.url), request, reply);
     else done();
@@ -58,10 +59,10 @@ export function createHttpAdapter(limits: SocketLimits, routes: RouteBook): Fast
   return adapter;
 }
 
-/** The answer of a hook, in place of a handler. */
-export function sendRefusal(refusal: Refusal, request: FastifyRequest, reply: FastifyReply): void {
-  const { status, headers, body } = renderOpenAiError(refusal, localeOf(request.headers['accept-language']), 0);
-  void reply.status(status).headers(headers).send(body);
+/** Under the name that each client looks for; ours is on every answer. */
+function nameRequest(request: FastifyRequest, reply: FastifyReply): void {
+  reply.header('x-request-id', request.id);
+  if (errorDialectOf(request) === 'anthropic') reply.header('request-id', request.id);
 }
 
 const BROKEN_HTTP: Readonly<Record<string, readonly [status: number, phrase: string, reason: string]>> = {
@@ -76,7 +77,7 @@ function answerBrokenHttp(error: NodeJS.ErrnoException, socket: Socket): void {
     return;
   }
   const [status, phrase, reason] = BROKEN_HTTP[error.code ?? ''] ?? [400, 'Bad Request', 'this is not HTTP'];
-  const rendered = renderOpenAiError(refuse('INVALID_REQUEST', { values: { reason } }), 'en-US', 0);
+  const rendered = renderOpenAiError(refuse('INVALID_REQUEST', { values: { reason } }), { locale: 'en-US', nowMs: 0 });
   const body = JSON.stringify(rendered.body);
   socket.end(
     `HTTP/1.1 ${status} ${phrase}\r\ncontent-type: application/json; charset=utf-8\r\n` +

@@ -8,7 +8,7 @@ import { eventually } from '../../../test/support/eventually';
 import { SystemClock } from '../../kernel/clock';
 import { Drain } from '../../platform/http/drain';
 import { RouteBook } from '../../platform/http/route-book';
-import { ErrorFilter } from '../error.filter';
+import { ErrorFilter } from '../errors/error.filter';
 import { createHttpAdapter } from './http-adapter';
 import { countInFlight, outlastsAnswer } from './in-flight';
 

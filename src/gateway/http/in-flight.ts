@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { refuse } from '../../kernel/errors';
 import type { Drain } from '../../platform/http/drain';
-import { sendRefusal } from './http-adapter';
+import { sendRefusal } from '../errors/send-refusal';
 
 declare module 'fastify' {
   interface FastifyRequest {

@@ -1,11 +1,12 @@
-import { ERROR_SPECS, refuse, type ErrorCode } from '../kernel/errors';
+import { ERROR_SPECS, refuse, type ErrorCode } from '../../kernel/errors';
 import { renderOpenAiError } from './openai-error';
 
 const NOW_MS = Date.parse('2026-11-21T12:00:00Z');
+const IN_ENGLISH = { locale: 'en-US', nowMs: NOW_MS } as const;
 
 describe('renderOpenAiError', () => {
   it.each(Object.keys(ERROR_SPECS) as ErrorCode[])('%s has the four fields OpenAI clients read', (code) => {
-    const { status, body } = renderOpenAiError(refuse(code), 'en-US', NOW_MS);
+    const { status, body } = renderOpenAiError(refuse(code), IN_ENGLISH);
     expect(status).toBe(ERROR_SPECS[code].status);
     expect(body.error).toEqual({
       message: expect.any(String) as string,
@@ -17,7 +18,7 @@ describe('renderOpenAiError', () => {
 
   it('tells clients to send the same again only where it may help within a minute', () => {
     const shouldRetry = (...args: Parameters<typeof refuse>): string | undefined =>
-      renderOpenAiError(refuse(...args), 'en-US', NOW_MS).headers['x-should-retry'];
+      renderOpenAiError(refuse(...args), IN_ENGLISH).headers['x-should-retry'];
     expect(shouldRetry('QUOTA_BALANCE_EXCEEDED')).toBe('false');
     expect(shouldRetry('INVALID_REQUEST')).toBe('false');
     expect(shouldRetry('BILLING_SERVICE_ERROR')).toBe('true');
@@ -29,7 +30,7 @@ describe('renderOpenAiError', () => {
 
   it('does not have a call sent again that no wait lets pass', () => {
     const rendered = (...args: Parameters<typeof refuse>): Readonly<Record<string, string>> =>
-      renderOpenAiError(refuse(...args), 'en-US', NOW_MS).headers;
+      renderOpenAiError(refuse(...args), IN_ENGLISH).headers;
     const tpm = { scope: 'tenant_tpm', measure: 'tokens', limit: 1_000n, used: 0n } as const;
     expect(rendered('TENANT_TPM_EXCEEDED', { quota: tpm })).toMatchObject({ 'x-should-retry': 'false' });
     expect(rendered('TENANT_TPM_EXCEEDED', { quota: tpm })).not.toHaveProperty('retry-after');
@@ -47,7 +48,7 @@ describe('renderOpenAiError', () => {
   it('tells the limit that refused as OpenAI’s clients read it', () => {
     const quota = { scope: 'tenant_rpm', measure: 'requests', limit: 6n, used: 6n } as const;
     const refusal = refuse('TENANT_RPM_EXCEEDED', { quota, windowResetsAt: new Date(NOW_MS + 30_000) });
-    expect(renderOpenAiError(refusal, 'en-US', NOW_MS).headers).toEqual({
+    expect(renderOpenAiError(refusal, IN_ENGLISH).headers).toEqual({
       'x-should-retry': 'true',
       'retry-after': '30',
       'x-ratelimit-limit-requests': '6',
@@ -60,8 +61,7 @@ describe('renderOpenAiError', () => {
     const resetsAt = new Date(NOW_MS + 3_600_001);
     const { headers, body } = renderOpenAiError(
       refuse('QUOTA_MONTHLY_EXCEEDED', { windowResetsAt: resetsAt }),
-      'en-US',
-      NOW_MS,
+      IN_ENGLISH,
     );
     expect(headers['retry-after']).toBe('3601');
     expect(body.error.window_resets_at).toBe('2026-11-21T13:00:00.001Z');
@@ -69,12 +69,12 @@ describe('renderOpenAiError', () => {
 
   it('asks to wait the second that OpenAI’s description has as the least, where a window has ended', () => {
     const refusal = refuse('QUOTA_DAILY_EXCEEDED', { windowResetsAt: new Date(NOW_MS - 5_000) });
-    expect(renderOpenAiError(refusal, 'en-US', NOW_MS).headers['retry-after']).toBe('1');
+    expect(renderOpenAiError(refusal, IN_ENGLISH).headers['retry-after']).toBe('1');
   });
 
   it('passes the upstream’s own status on', () => {
     const refusal = refuse('UPSTREAM_REJECTED', { status: 422, values: { message: 'too many tools' } });
-    const { status, body } = renderOpenAiError(refusal, 'en-US', NOW_MS);
+    const { status, body } = renderOpenAiError(refusal, IN_ENGLISH);
     expect([status, body.error.message]).toEqual([422, 'The model provider refused the request: too many tools.']);
   });
 });

@@ -1,12 +1,11 @@
 import { Catch, HttpException, Logger, type ArgumentsHost, type ExceptionFilter } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
-import type { Clock } from '../kernel/clock';
-import { refuse, RefusalError, type Refusal } from '../kernel/errors';
-import { discardBody } from '../platform/http/discard-body';
-import type { RouteBook } from '../platform/http/route-book';
-import { localeOf } from '../platform/i18n/render-message';
-import { DatabaseOutage, meetsNoDatabase } from './database-outage';
-import { renderOpenAiError } from './openai-error';
+import type { Clock } from '../../kernel/clock';
+import { refuse, RefusalError, type Refusal } from '../../kernel/errors';
+import { discardBody } from '../../platform/http/discard-body';
+import type { RouteBook } from '../../platform/http/route-book';
+import { DatabaseOutage, meetsNoDatabase } from '../database-outage';
+import { sendRefusal } from './send-refusal';
 
 /** Turns whatever was thrown into an error a caller can act upon. What nobody expected is logged here, once. */
 @Catch()
@@ -37,12 +36,7 @@ export class ErrorFilter implements ExceptionFilter {
   }
 
   private answer(request: FastifyRequest, reply: FastifyReply, refusal: Refusal): void {
-    const { status, headers, body } = renderOpenAiError(
-      refusal,
-      localeOf(request.headers['accept-language']),
-      this.clock.nowMs(),
-    );
-    void reply.status(status).headers(headers).send(body);
+    sendRefusal(refusal, request, reply, this.clock.nowMs());
   }
 
   private refusalOf(exception: unknown, request: FastifyRequest): Refusal {
