@@ -53,17 +53,17 @@ export interface EventRenderer {
 export interface Dialect {
   readonly name: ApiDialect;
   /** Never throws: a body that cannot be used is a refusal that names the field. */
-  parseRequest(raw: Buffer): InferenceRequest | Refusal;
+  readonly parseRequest: (raw: Buffer) => InferenceRequest | Refusal;
   /** What a provider of the same dialect is sent: the client's bytes but for what must change. */
-  passOn(request: InferenceRequest, upstreamModel: string): Buffer;
+  readonly passOn: (request: InferenceRequest, upstreamModel: string) => Buffer;
   /** What it says for the tokenizer, where a provider reports no usage. */
-  promptText(body: JsonObject): PromptText;
+  readonly promptText: (body: JsonObject) => PromptText;
   /** A whole answer as far as money is concerned; undefined where the body is none. */
-  readAnswer(body: Buffer): WholeAnswer | undefined;
+  readonly readAnswer: (body: Buffer) => WholeAnswer | undefined;
   /** A `usage` object as buckets; undefined where it is not credible. */
-  usageFrom(usage: unknown): TokenCounts | undefined;
+  readonly usageFrom: (usage: unknown) => TokenCounts | undefined;
   /** A stream as far as money is concerned. */
-  streamReading(request: InferenceRequest): StreamReading;
+  readonly streamReading: (request: InferenceRequest) => StreamReading;
   /** Absent where the dialect has no conversation to translate (embeddings). */
   readonly translation?: Translation;
 }

@@ -1,7 +1,7 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 
 import { NO_TOKENS, type TokenCounts } from '../../catalogue/price';
-import { dialectOf } from '../dialects/dialects';
+import { DIALECTS } from '../dialects/dialects';
 import { type InferenceRequest } from '../dialects/inference-request';
 import { type CollectedText } from '../dialects/collected-text';
 import { TokenAccuracy } from './token-accuracy';
@@ -66,7 +66,7 @@ export class TokenCounter implements OnModuleDestroy {
   ): Promise<CountedTokens> {
     const { usage } = answer;
     const text = answer.text();
-    const { texts, frameTokens } = dialectOf(prompt.dialect).promptText(prompt.body);
+    const { texts, frameTokens } = DIALECTS[prompt.dialect].promptText(prompt.body);
     const counts = text && (await this.tokenizer.count([text.output, text.reasoning, usage ? [] : texts]));
     if (!text || !counts) return usage ? atLeastWritten(usage, answer) : estimate(answer, prompt, imageTokens);
     const [output = 0, reasoning = 0, input = 0] = counts;

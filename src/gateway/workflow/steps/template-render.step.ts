@@ -3,7 +3,7 @@ import { estimateTokens } from '../../../catalogue/price';
 import type { Refusal } from '../../../kernel/errors';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import type { ApiDialect } from '../../../upstreams/upstream.port';
-import { dialectOf } from '../../dialects/dialects';
+import { DIALECTS } from '../../dialects/dialects';
 import type { InferenceRequest } from '../../dialects/inference-request';
 import { invalid } from '../../dialects/invalid-request';
 import { estimateInputOf } from '../hold-request';
@@ -59,7 +59,7 @@ function bodyIn(
   translated: TranslatedBodies,
 ): BodyFor | Refusal {
   if (wire === request.dialect) {
-    return ({ target }) => dialectOf(wire).passOn(request, target.upstreamModel);
+    return ({ target }) => DIALECTS[wire].passOn(request, target.upstreamModel);
   }
   const body = translated.of(wire, candidate.target.upstreamModel);
   return Buffer.isBuffer(body) ? () => body : body;

@@ -11,7 +11,7 @@ import { type ProviderKind, type Upstream, type UpstreamRequest, UPSTREAMS } fro
 import { ChatStreamPump } from '../../stream/chat-stream-pump';
 import type { Dialect } from '../../dialects/dialect';
 import { DIALECT_PATHS } from '../../dialects/dialect-paths';
-import { dialectOf } from '../../dialects/dialects';
+import { DIALECTS } from '../../dialects/dialects';
 import { usageReportedIn } from '../../dialects/reported-usage';
 import { StreamGuards } from '../stream-guards';
 import { tokensSoFar } from '../../stream/tokens-so-far';
@@ -77,7 +77,7 @@ export class UpstreamCallStep implements WorkflowStep {
     gate: Promise<Refusal | undefined>,
   ): Promise<{ readonly verdict: AttemptVerdict; readonly attempt: Attempt }> {
     const { attempts, request, templateRender, validation } = context;
-    const wire = dialectOf(templateRender.wireOf(candidate));
+    const wire = DIALECTS[templateRender.wireOf(candidate)];
     const startedMs = this.clock.monotonicMs();
     const stopped: { refusal?: Refusal } = {};
     const { result, reader } = await this.call(context, candidate, gate, stopped);

@@ -1,6 +1,6 @@
 import { Injectable } from '@nestjs/common';
 import { refuse } from '../../../kernel/errors';
-import { dialectOf } from '../../dialects/dialects';
+import { DIALECTS } from '../../dialects/dialects';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
@@ -12,7 +12,7 @@ export class ValidationStep implements WorkflowStep {
 
   execute(context: WorkflowContext): StepOutcome {
     const { dialect, rawBody, principal } = context.request;
-    const request = dialectOf(dialect).parseRequest(rawBody);
+    const request = DIALECTS[dialect].parseRequest(rawBody);
     if ('code' in request) return request;
     context.validation = { request };
     if (principal.allowedModels && !principal.allowedModels.has(request.model)) {
