@@ -11,12 +11,17 @@ import { RoutingModule } from '../routing/routing.module';
 import { UpstreamsModule } from '../upstreams/upstreams.module';
 import { BalanceController } from './balance.controller';
 import { ChatCompletionsController } from './chat-completions.controller';
+import { EmbeddingsController } from './embeddings.controller';
 import { ExchangeLog } from './exchange-log';
 import { KeyedAnswers } from './idempotency/keyed-answers';
+import { InferenceRuns } from './inference-runs';
+import { MessagesController } from './messages.controller';
 import { ModelsController } from './models.controller';
 import { QuoteController } from './quote.controller';
 import { Quotes } from './quotes';
 import { ReceiptsController } from './receipts.controller';
+import { ResponsesController } from './responses.controller';
+import { RootController } from './root.controller';
 import { TokenCounter } from './stream/count-tokens';
 import { TokenAccuracy } from './stream/token-accuracy';
 import { TokenizerPool } from './stream/tokenizer-pool';
@@ -28,7 +33,17 @@ import type { WorkflowStep } from './workflow/workflow-step';
 /** The HTTP edge of the data plane and the workflow behind it. */
 @Module({
   imports: [AuthModule, CatalogueModule, RoutingModule, QuotaModule, UpstreamsModule, BillingModule, BillingReadModule],
-  controllers: [ChatCompletionsController, QuoteController, ModelsController, BalanceController, ReceiptsController],
+  controllers: [
+    ChatCompletionsController,
+    ResponsesController,
+    MessagesController,
+    EmbeddingsController,
+    ModelsController,
+    QuoteController,
+    BalanceController,
+    ReceiptsController,
+    RootController,
+  ],
   providers: [
     ...WORKFLOW_STEP_CLASSES,
     ...SIMPLE_STEP_CLASSES,
@@ -41,6 +56,7 @@ import type { WorkflowStep } from './workflow/workflow-step';
       },
     },
     WorkflowRunner,
+    InferenceRuns,
     KeyedAnswers,
     Quotes,
     TokenizerPool,

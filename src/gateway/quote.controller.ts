@@ -15,8 +15,9 @@ import { type Refusal, RefusalError } from '../kernel/errors';
 import { nanoUsd, toDecimalUsd } from '../kernel/money';
 import { localeOf } from '../platform/i18n/render-message';
 import type { Measure } from '../quota/scopes/scope';
-import { ChatExchange } from './chat-exchange';
 import { Caller } from './http/caller';
+import { InferenceExchange } from './inference-exchange';
+import type { InferenceRoute } from './inference-route';
 import { renderOpenAiError } from './errors/openai-error';
 import type { QuotedLimit } from './quoted-limit';
 import { Quotes } from './quotes';
@@ -115,6 +116,8 @@ export class QuoteResponse {
   refusal!: Readonly<QuotedRefusal> | null;
 }
 
+const QUOTED: InferenceRoute = { path: '/v1/quote', dialect: 'openai-chat' };
+
 /** `POST /v1/quote`: what would become of a chat completion with this body. */
 @Controller('v1/quote')
 @ApiTags('Account')
@@ -144,7 +147,7 @@ export class QuoteController {
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
   ): Promise<Readonly<QuoteResponse>> {
-    const context = new ChatExchange(request, reply, this.clock).begin(caller, '/v1/quote');
+    const context = new InferenceExchange(request, reply, this.clock, QUOTED).begin(caller);
     const quote = await this.quotes.quote(context);
     if ('code' in quote) throw new RefusalError(quote);
     void reply.headers(openAiRateLimitHeaders(quote.rateLimits, this.clock.nowMs()));

@@ -5,6 +5,7 @@ import { type Refusal, refuse, refusalStatus } from '../../kernel/errors';
 import { AnswerCopy } from '../stream/answer-copy';
 import { STREAM_HEAD } from '../stream/stream-head';
 import { costComment, costHeaders } from '../told-cost';
+import { servedHeaders } from '../told-headers';
 import type { WorkflowContext } from '../workflow/workflow.context';
 import { ANSWERED, type StepOutcome } from '../workflow/workflow-step';
 
@@ -65,14 +66,13 @@ function answerOf(context: WorkflowContext): KeptAnswer | undefined {
   const { answer } = context.upstreamCall;
   const { body, streamRefusal, tokens } = context.responseTransform;
   const { client } = context.request;
-  const upstream = context.respondingUpstream;
-  const headers: Record<string, string> = upstream === undefined ? {} : { 'x-tollgate-upstream': upstream };
+  const headers = servedHeaders(context);
   if (answer.kind === 'body') {
     const whole = { ...headers, 'content-type': JSON_TYPE };
     return { status: 200, headers: whole, body: body ?? NOTHING, ending: NOTHING };
   }
   if (streamRefusal && !client.isOpened && !client.isGone) {
-    const error = Buffer.from(context.request.renderErrorEvent(streamRefusal));
+    const error = Buffer.from(context.request.renderErrorBody(streamRefusal));
     const status = refusalStatus(streamRefusal);
     // It stays what it is, however often it is asked for.
     const told = { ...headers, 'content-type': JSON_TYPE, 'x-should-retry': 'false' };

@@ -36,8 +36,12 @@ export interface RequestSection {
   readonly upstreamHeaders: Readonly<Record<string, string>>;
   /** Likewise, with its question mark (`?beta=true`) or empty. */
   readonly upstreamQuery: string;
+  /** `x-session-id`: the conversation that the call belongs to. */
+  readonly sessionId: string | undefined;
   /** JSON of the error event that ends a stream badly. */
   readonly renderErrorEvent: (refusal: Refusal) => string;
+  /** JSON of the body that a refusal is answered with, where no stream was begun. */
+  readonly renderErrorBody: (refusal: Refusal) => string;
 }
 
 export interface ValidationSection {

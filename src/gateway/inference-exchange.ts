@@ -3,19 +3,22 @@ import type { OutgoingHttpHeaders } from 'node:http';
 import type { Principal } from '../auth/principal';
 import { IDEMPOTENCY_HEADER, type Replay } from '../billing/idempotency/key-claim';
 import type { Clock } from '../kernel/clock';
-import type { Refusal } from '../kernel/errors';
+import { type Refusal, RefusalError } from '../kernel/errors';
 import { toDecimalUsd } from '../kernel/money';
 import { localeOf } from '../platform/i18n/render-message';
-import { renderError, renderErrorEvent } from './errors/render-error';
-import type { RefusedRequest } from './errors/rendered-error';
-import { openAiRateLimitHeaders, rateLimitsOf } from './rate-limit-headers';
+import { MAX_NAME_LENGTH } from './dialects/model-name';
+import { ERROR_DIALECTS, renderError, renderErrorEvent } from './errors/render-error';
+import type { RefusedRequest, RenderedError } from './errors/rendered-error';
+import { forwardedOf, headerOf } from './http/forwarded';
+import type { InferenceRoute } from './inference-route';
 import { NodeStreamClient } from './stream/stream-client';
 import { STREAM_HEAD } from './stream/stream-head';
 import { costComment, costHeaders } from './told-cost';
+import { idHeaders, limitHeaders, processingHeaders, servedHeaders } from './told-headers';
 import { WorkflowContext } from './workflow/workflow.context';
 
-/** One HTTP exchange: what the client gets, whole or streamed, and in which headers. */
-export class ChatExchange {
+/** One HTTP exchange of any dialect: what the client gets, whole or streamed, and in which headers. */
+export class InferenceExchange {
   readonly receivedAtMs: number;
   readonly receivedMonotonicMs: number;
   readonly client: NodeStreamClient;
@@ -25,6 +28,7 @@ export class ChatExchange {
     private readonly request: FastifyRequest,
     private readonly reply: FastifyReply,
     private readonly clock: Clock,
+    private readonly route: InferenceRoute,
   ) {
     this.receivedAtMs = clock.nowMs();
     this.receivedMonotonicMs = clock.monotonicMs();
@@ -32,35 +36,35 @@ export class ChatExchange {
   }
 
   /** A context for one run of the workflow; from here on headers may tell what it knows. */
-  begin(principal: Principal, route: string): WorkflowContext {
-    const rawBody: unknown = this.request.body;
+  begin(principal: Principal): WorkflowContext {
+    const { request, route } = this;
+    const forwarded = forwardedOf(request, route.dialect);
+    if ('code' in forwarded) throw new RefusalError(forwarded);
+    const rawBody: unknown = request.body;
     this.context = new WorkflowContext({
-      traceId: this.request.id,
-      clientRequestId: clientRequestId(this.request),
+      traceId: request.id,
+      clientRequestId: clientRequestId(request),
       channel: 'external',
-      route,
-      dialect: 'openai-chat',
+      route: route.path,
+      dialect: route.dialect,
       receivedAtMs: this.receivedAtMs,
       receivedMonotonicMs: this.receivedMonotonicMs,
       principal,
       rawBody: Buffer.isBuffer(rawBody) ? rawBody : Buffer.alloc(0),
-      idempotencyKey: headerOf(this.request, IDEMPOTENCY_HEADER),
+      idempotencyKey: headerOf(request, IDEMPOTENCY_HEADER),
       client: this.client,
-      upstreamHeaders: {},
-      upstreamQuery: '',
-      renderErrorEvent: (refusal) => this.renderErrorEvent(refusal),
+      upstreamHeaders: forwarded.headers,
+      upstreamQuery: forwarded.query,
+      sessionId: sessionId(request),
+      renderErrorEvent: (refusal) => renderErrorEvent(route.dialect, refusal, this.refused),
+      renderErrorBody: (refusal) => JSON.stringify(this.render(refusal).body),
     });
     return this.context;
   }
 
-  /** The error event of a stream that cannot be ended well. */
-  private renderErrorEvent(refusal: Refusal): string {
-    return renderErrorEvent('openai-chat', refusal, this.refused);
-  }
-
   refuse(refusal: Refusal): void {
-    const { status, headers, body } = renderError('openai', refusal, this.refused);
-    const limits = this.context ? this.limitHeadersOf(this.context) : {};
+    const { status, headers, body } = this.render(refusal);
+    const limits = this.context ? limitHeaders(this.context, this.clock.nowMs()) : {};
     void this.reply
       .status(status)
       .headers({ ...limits, ...headers })
@@ -104,7 +108,7 @@ export class ChatExchange {
     void this.reply
       .status(answer.status)
       .headers({
-        'openai-processing-ms': this.processingMs,
+        ...processingHeaders(this.route.dialect, this.clock.monotonicMs() - this.receivedMonotonicMs),
         'x-tollgate-cost-usd': toDecimalUsd(amount),
         ...headers,
         'idempotent-replayed': 'true',
@@ -119,7 +123,7 @@ export class ChatExchange {
     const connection = this.reply.getHeader('connection');
     this.reply.hijack();
     return {
-      'x-request-id': this.request.id,
+      ...idHeaders(this.route.dialect, this.context?.request.traceId ?? this.request.id),
       ...(typeof connection === 'string' ? { connection } : {}),
       ...STREAM_HEAD,
       ...(this.context ? this.headersOf(this.context) : {}),
@@ -127,35 +131,31 @@ export class ChatExchange {
   }
 
   private headersOf(context: WorkflowContext): Record<string, string> {
-    const headers: Record<string, string> = { 'openai-processing-ms': this.processingMs };
-    const upstream = context.respondingUpstream;
-    if (upstream !== undefined) headers['x-tollgate-upstream'] = upstream;
-    return { ...headers, ...this.limitHeadersOf(context) };
+    return {
+      ...processingHeaders(this.route.dialect, this.clock.monotonicMs() - this.receivedMonotonicMs),
+      ...servedHeaders(context),
+      ...limitHeaders(context, this.clock.nowMs()),
+    };
   }
 
-  private get processingMs(): string {
-    return String(Math.round(this.clock.monotonicMs() - this.receivedMonotonicMs));
-  }
-
-  /** As they were when the call was admitted; of one that was not, its refusal tells. */
-  private limitHeadersOf(context: WorkflowContext): Readonly<Record<string, string>> {
-    if (!context.has('quotaCheck')) return {};
-    const { charge, limits } = context.quotaCheck;
-    return openAiRateLimitHeaders(rateLimitsOf(charge.held.counted, limits), this.clock.nowMs());
+  private render(refusal: Refusal): RenderedError {
+    return renderError(ERROR_DIALECTS[this.route.dialect], refusal, this.refused);
   }
 
   private get refused(): RefusedRequest {
     return {
       locale: localeOf(this.request.headers['accept-language']),
       nowMs: this.clock.nowMs(),
-      requestId: this.request.id,
+      requestId: this.context?.request.traceId ?? this.request.id,
     };
   }
 }
 
-function headerOf(request: FastifyRequest, name: string): string | undefined {
-  const header = request.headers[name.toLowerCase()];
-  return Array.isArray(header) ? header.join(', ') : header;
+/** Which conversation the client says this is; what cannot be a name is none. */
+function sessionId(request: FastifyRequest): string | undefined {
+  const header = request.headers['x-session-id'];
+  const isName = typeof header === 'string' && header !== '' && header.length <= MAX_NAME_LENGTH;
+  return isName ? header : undefined;
 }
 
 /** The client's own name for the request: kept for the log, used for nothing else. */

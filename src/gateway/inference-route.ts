@@ -1,0 +1,15 @@
+import type { ApiDialect } from '../upstreams/upstream.port';
+import { DIALECT_PATHS } from './dialects/dialect-paths';
+
+/** Where a dialect's clients call. */
+export interface InferenceRoute {
+  readonly path: string;
+  readonly dialect: ApiDialect;
+}
+
+const routeOf = (dialect: ApiDialect): InferenceRoute => ({ path: `/v1${DIALECT_PATHS[dialect]}`, dialect });
+
+export const CHAT_ROUTE = routeOf('openai-chat');
+export const RESPONSES_ROUTE = routeOf('openai-responses');
+export const MESSAGES_ROUTE = routeOf('anthropic-messages');
+export const EMBEDDINGS_ROUTE = routeOf('openai-embeddings');
