@@ -22,6 +22,10 @@ import { RequestLogsService } from './ledger/request-logs.service';
 import { TransactionsService } from './ledger/transactions.service';
 import { MarginsController } from './margins/margins.controller';
 import { MarginsService } from './margins/margins.service';
+import { ModelAliasesController } from './model-names/model-aliases.controller';
+import { ModelAliasesService } from './model-names/model-aliases.service';
+import { ModelFallbacksController } from './model-names/model-fallbacks.controller';
+import { ModelFallbacksService } from './model-names/model-fallbacks.service';
 import { AdminReceiptsController } from './receipts/receipts.controller';
 import { CounterViews } from './limits/counter-views';
 import { RebuildController } from './rebuild/rebuild.controller';
@@ -70,6 +74,8 @@ import { UsersService } from './users/users.service';
     SubscriptionsController,
     ProvidersController,
     UpstreamsController,
+    ModelAliasesController,
+    ModelFallbacksController,
     PricesController,
     ReRatingsController,
     PriceImportsController,
@@ -96,6 +102,8 @@ import { UsersService } from './users/users.service';
     SubscriptionsService,
     ProvidersService,
     UpstreamsService,
+    ModelAliasesService,
+    ModelFallbacksService,
     PricesService,
     ReRatingsService,
     ReRatingReader,

@@ -34,7 +34,7 @@ export class ExchangeLog {
       client_request_id: request.clientRequestId ?? null,
       channel: request.channel,
       route: request.route,
-      model: context.has('validation') ? context.validation.request.model : null,
+      model: modelOf(context),
       is_stream: isStream,
       status,
       error_code: refusal?.code ?? ended?.streamRefusal?.code ?? null,
@@ -50,6 +50,12 @@ export class ExchangeLog {
   failed(context: WorkflowContext, error: unknown): void {
     this.logger.error({ msg: 'an exchange could not be concluded', traceId: context.request.traceId, err: error });
   }
+}
+
+/** The one that is served; of a call that was not routed the name that was asked for. */
+function modelOf(context: WorkflowContext): string | null {
+  if (context.has('routing')) return context.routing.model;
+  return context.has('validation') ? context.validation.request.model : null;
 }
 
 function rowOf({ facts, tokens, upstreamCost, paidBy }: Attempt): AttemptRow {

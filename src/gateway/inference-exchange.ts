@@ -6,6 +6,7 @@ import type { Clock } from '../kernel/clock';
 import { type Refusal, RefusalError } from '../kernel/errors';
 import { toDecimalUsd } from '../kernel/money';
 import { localeOf } from '../platform/i18n/render-message';
+import { REGION_HEADER } from '../routing/region';
 import { MAX_NAME_LENGTH } from './dialects/model-name';
 import { ERROR_DIALECTS, renderError, renderErrorEvent } from './errors/render-error';
 import type { RefusedRequest, RenderedError } from './errors/rendered-error';
@@ -52,6 +53,7 @@ export class InferenceExchange {
       principal,
       rawBody: Buffer.isBuffer(rawBody) ? rawBody : Buffer.alloc(0),
       idempotencyKey: headerOf(request, IDEMPOTENCY_HEADER),
+      region: headerOf(request, REGION_HEADER),
       client: this.client,
       upstreamHeaders: forwarded.headers,
       upstreamQuery: forwarded.query,

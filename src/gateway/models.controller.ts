@@ -86,7 +86,8 @@ export class ModelsController {
 
   private async served({ allowedModels }: Principal): Promise<readonly ListedModel[]> {
     const listed = await this.upstreams.listModels();
-    return allowedModels === null ? listed : listed.filter(({ model }) => allowedModels.has(model));
+    if (allowedModels === null) return listed;
+    return listed.filter(({ model, servedModel }) => allowedModels.has(model) || allowedModels.has(servedModel));
   }
 }
 

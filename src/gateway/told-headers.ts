@@ -1,3 +1,4 @@
+import { REGION_HEADER } from '../routing/region';
 import type { ApiDialect } from '../upstreams/upstream.port';
 import { ERROR_DIALECTS } from './errors/render-error';
 import { anthropicRateLimitHeaders, openAiRateLimitHeaders, rateLimitsOf } from './rate-limit-headers';
@@ -5,10 +6,15 @@ import type { WorkflowContext } from './workflow/workflow.context';
 
 type Headers = Readonly<Record<string, string>>;
 
-/** Which upstream answers; the same for whoever is sent the answer again. */
+/** Which upstream answers, and its region where it has one; the same for whoever is sent the answer again. */
 export function servedHeaders(context: WorkflowContext): Record<string, string> {
   const upstream = context.respondingUpstream;
-  return upstream === undefined ? {} : { 'x-tollgate-upstream': headerText(upstream) };
+  if (upstream === undefined) return {};
+  const region = context.respondingRegion;
+  return {
+    'x-tollgate-upstream': headerText(upstream),
+    ...(region === undefined ? {} : { [REGION_HEADER]: region }),
+  };
 }
 
 /** Limits as they were when the call was admitted; of one that was not, its refusal tells. */

@@ -31,6 +31,8 @@ function upstream(id: string, weight = 1, priority = 0): RoutableUpstream {
     dialects: ['openai-chat'],
     priority,
     weight,
+    maxConcurrency: null,
+    region: null,
     costInputNanoUsdPerMtok: ZERO_NANO_USD,
     costOutputNanoUsdPerMtok: ZERO_NANO_USD,
     costCachedInputNanoUsdPerMtok: ZERO_NANO_USD,
@@ -85,6 +87,17 @@ describe('Router', () => {
     known.idle = [];
     expect(router.plan('nobody')).toEqual({ code: 'MODEL_NOT_FOUND', param: 'model', values: { model: 'nobody' } });
     expect(router.plan('idle')).toEqual({ code: 'NO_UPSTREAM_AVAILABLE', values: { model: 'idle' } });
+  });
+
+  it('plans upstreams of the region that is asked for, and names one that nobody is in', () => {
+    known.m = [upstream('a'), { ...upstream('b'), region: 'eu' }, { ...upstream('c'), region: 'us-east' }];
+    const inRegion = (region: string): unknown => {
+      const planned = router.plan('m', region);
+      if (planned instanceof Promise) throw new Error('expected no promise');
+      return 'code' in planned ? planned : planned.map(({ target }) => target.upstreamId);
+    };
+    expect([inRegion('eu'), inRegion('us-east')]).toEqual([['b'], ['c']]);
+    expect(inRegion('mars')).toEqual({ code: 'NO_UPSTREAM_AVAILABLE', values: { model: 'm', region: 'mars' } });
   });
 
   it('never plans more than three attempts', () => {

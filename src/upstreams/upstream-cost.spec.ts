@@ -25,6 +25,8 @@ function upstream(costs: {
     dialects: ['openai-chat'],
     priority: 0,
     weight: 1,
+    maxConcurrency: null,
+    region: null,
     costInputNanoUsdPerMtok: nanoUsd(costs.input),
     costOutputNanoUsdPerMtok: nanoUsd(costs.output),
     costCachedInputNanoUsdPerMtok: nanoUsd(costs.cachedInput ?? costs.input),

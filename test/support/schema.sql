@@ -147,6 +147,18 @@ table ledger_transfer_default partition of ledger_transfer DEFAULT
   credit_version bigint
   reason_code text
   created_at timestamp with time zone not null default clock_timestamp()
+table model_alias
+  comment 'Another name of a model: what is asked for by alias is routed, priced and recorded as the model. Never of another alias.'
+  alias text not null
+  model text not null
+  created_at timestamp with time zone not null default now()
+  updated_at timestamp with time zone not null default now()
+table model_fallback
+  comment 'Models that answer in place of one whose upstreams all failed before the first byte, in the order of position.'
+  model text not null
+  position smallint not null
+  fallback_model text not null
+  created_at timestamp with time zone not null default now()
 table model_profile
   model text not null
   is_reasoning boolean not null default false
@@ -368,6 +380,8 @@ table upstream
   updated_at timestamp with time zone not null default now()
   cost_cached_input_nano_usd_per_mtok bigint comment 'Null: as input.'
   cost_cache_write_nano_usd_per_mtok bigint comment 'Null: as input.'
+  max_concurrency integer comment 'Calls under way in one gateway process; null is no limit.'
+  region text comment 'Where it runs, a tag such as eu: a call may ask for one.'
 table user_platform_quota
   comment 'What a user may spend at providers of one kind where the tenant''s own money pays. Null limits are unlimited.'
   id uuid not null
@@ -456,6 +470,16 @@ ledger_transfer_default.ledger_transfer_credit_version_check CHECK ((credit_vers
 ledger_transfer_default.ledger_transfer_debit_version_check CHECK ((debit_version > 0));
 ledger_transfer_default.ledger_transfer_default_pkey PRIMARY KEY (id, created_at);
 ledger_transfer_default.ledger_transfer_kind_check CHECK ((kind = ANY (ARRAY['charge'::text, 'recharge'::text, 'adjustment'::text, 'overrun_repayment'::text, 'refund'::text, 'correction'::text, 'credit_note'::text, 'upstream_cost'::text])));
+model_alias.model_alias_alias_check CHECK ((((length(alias) >= 1) AND (length(alias) <= 200)) AND (alias !~ '^\s|\s$'::text)));
+model_alias.model_alias_model_check CHECK ((((length(model) >= 1) AND (length(model) <= 200)) AND (model !~ '^\s|\s$'::text)));
+model_alias.model_alias_names_another CHECK ((alias <> model));
+model_alias.model_alias_pkey PRIMARY KEY (alias);
+model_fallback.model_fallback_fallback_model_check CHECK ((((length(fallback_model) >= 1) AND (length(fallback_model) <= 200)) AND (fallback_model !~ '^\s|\s$'::text)));
+model_fallback.model_fallback_model_check CHECK ((((length(model) >= 1) AND (length(model) <= 200)) AND (model !~ '^\s|\s$'::text)));
+model_fallback.model_fallback_model_fallback_model_key UNIQUE (model, fallback_model);
+model_fallback.model_fallback_names_another CHECK ((model <> fallback_model));
+model_fallback.model_fallback_pkey PRIMARY KEY (model, "position");
+model_fallback.model_fallback_position_check CHECK ((("position" >= 0) AND ("position" <= 9)));
 model_profile.model_profile_default_output_reserve_tokens_check CHECK ((default_output_reserve_tokens > 0));
 model_profile.model_profile_max_output_tokens_check CHECK ((max_output_tokens > 0));
 model_profile.model_profile_pkey PRIMARY KEY (model);
@@ -544,10 +568,12 @@ upstream.upstream_cost_cache_write_nano_usd_per_mtok_check CHECK ((cost_cache_wr
 upstream.upstream_cost_cached_input_nano_usd_per_mtok_check CHECK ((cost_cached_input_nano_usd_per_mtok >= 0));
 upstream.upstream_cost_input_nano_usd_per_mtok_check CHECK ((cost_input_nano_usd_per_mtok >= 0));
 upstream.upstream_cost_output_nano_usd_per_mtok_check CHECK ((cost_output_nano_usd_per_mtok >= 0));
+upstream.upstream_max_concurrency_check CHECK ((max_concurrency > 0));
 upstream.upstream_model_check CHECK (((length(model) >= 1) AND (length(model) <= 200)));
 upstream.upstream_name_check CHECK (((length(name) >= 1) AND (length(name) <= 200)));
 upstream.upstream_pkey PRIMARY KEY (id);
 upstream.upstream_provider_id_fkey FOREIGN KEY (provider_id) REFERENCES provider(id) ON DELETE CASCADE;
+upstream.upstream_region_check CHECK ((region ~ '^[a-z0-9][a-z0-9._-]{0,63}$'::text));
 upstream.upstream_timeout_ms_check CHECK ((timeout_ms > 0));
 upstream.upstream_upstream_model_check CHECK (((length(upstream_model) >= 1) AND (length(upstream_model) <= 200)));
 upstream.upstream_weight_check CHECK (((weight >= 0) AND (weight <= 1000000)));
@@ -593,6 +619,10 @@ CREATE INDEX ledger_transfer_house_credit ON ONLY public.ledger_transfer USING b
 CREATE INDEX ledger_transfer_house_debit ON ONLY public.ledger_transfer USING btree (debit_account_id, id) WHERE (debit_version IS NULL);
 CREATE UNIQUE INDEX ledger_transfer_pkey ON ONLY public.ledger_transfer USING btree (id, created_at);
 CREATE INDEX ledger_transfer_upstream_costs ON ONLY public.ledger_transfer USING btree (transaction_id) WHERE (kind = 'upstream_cost'::text);
+CREATE INDEX model_alias_by_model ON public.model_alias USING btree (model);
+CREATE UNIQUE INDEX model_alias_pkey ON public.model_alias USING btree (alias);
+CREATE UNIQUE INDEX model_fallback_model_fallback_model_key ON public.model_fallback USING btree (model, fallback_model);
+CREATE UNIQUE INDEX model_fallback_pkey ON public.model_fallback USING btree (model, "position");
 CREATE UNIQUE INDEX model_profile_pkey ON public.model_profile USING btree (model);
 CREATE INDEX price_by_model ON public.price USING btree (model, effective_from DESC, id DESC);
 CREATE UNIQUE INDEX price_pkey ON public.price USING btree (id);
@@ -642,6 +672,8 @@ CREATE TRIGGER credit_limit_changed AFTER UPDATE OF credit_limit_nano_usd ON pub
 CREATE TRIGGER ledger_opening_balance_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_opening_balance FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
 CREATE TRIGGER ledger_transfer_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_transfer FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
 CREATE TRIGGER ledger_transfer_is_append_only BEFORE DELETE OR UPDATE OR TRUNCATE ON public.ledger_transfer_default FOR EACH STATEMENT EXECUTE FUNCTION refuse_change_of_append_only();
+CREATE TRIGGER model_alias_changed AFTER INSERT OR DELETE OR UPDATE ON public.model_alias FOR EACH ROW EXECUTE FUNCTION notify_change('alias');
+CREATE TRIGGER model_fallback_changed AFTER INSERT OR DELETE OR UPDATE ON public.model_fallback FOR EACH ROW EXECUTE FUNCTION notify_change('model');
 CREATE TRIGGER model_profile_changed AFTER INSERT OR DELETE OR UPDATE ON public.model_profile FOR EACH ROW EXECUTE FUNCTION notify_change('model');
 CREATE TRIGGER price_changed AFTER INSERT OR DELETE OR UPDATE ON public.price FOR EACH ROW EXECUTE FUNCTION notify_change('model');
 CREATE TRIGGER provider_changed AFTER INSERT OR DELETE OR UPDATE ON public.provider FOR EACH ROW EXECUTE FUNCTION notify_change('id');
@@ -1600,6 +1632,8 @@ ledger_account: insert, select, update
 ledger_opening_balance: select
 ledger_transfer: insert, select
 ledger_transfer_default: select
+model_alias: delete, insert, select, update
+model_fallback: delete, insert, select, update
 model_profile: delete, insert, select, update
 price: insert, select
 provider: delete, insert, select, update

@@ -12,6 +12,8 @@ export const AUDITED_ENTITIES = [
   'subscription',
   'provider',
   'upstream',
+  'model_alias',
+  'model_fallback',
   'price',
   'quota_authority',
   'transaction',

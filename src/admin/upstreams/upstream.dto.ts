@@ -1,5 +1,6 @@
 import { OmitType, PartialType } from '@nestjs/swagger';
-import { IsBoolean, IsInt, IsOptional, IsUUID, Max, Min } from 'class-validator';
+import { IsBoolean, IsInt, IsOptional, IsUUID, Matches, Max, Min } from 'class-validator';
+import { REGION } from '../../routing/region';
 import { PageQuery } from '../paging/page-query.dto';
 import { CHANGES, IsGivenName, MayBeAbsent } from '../validation/fields.decorator';
 import { IsUsdPrice } from '../validation/is-usd.decorator';
@@ -7,6 +8,8 @@ import { IsUsdPrice } from '../validation/is-usd.decorator';
 const MAX_PRIORITY = 1_000_000;
 const MAX_WEIGHT = 1_000_000;
 const MAX_TIMEOUT_MS = 3_600_000;
+const MAX_CONCURRENCY = 1_000_000;
+const REGION_MESSAGE = { message: '$property must be a tag of lower-case letters, digits, dots, - and _, such as eu' };
 
 export class CreateUpstreamDto {
   @IsUUID()
@@ -45,6 +48,18 @@ export class CreateUpstreamDto {
   @Max(MAX_TIMEOUT_MS)
   @IsInt()
   timeout_ms?: number | null;
+
+  /** Calls under way that it takes from each gateway process; null: no limit. A call that finds it full takes the next. */
+  @IsOptional()
+  @Min(1)
+  @Max(MAX_CONCURRENCY)
+  @IsInt()
+  max_concurrency?: number | null;
+
+  /** Where it runs, as a tag such as `eu`: a call with the header `x-tollgate-region` goes to upstreams of that tag alone. */
+  @IsOptional()
+  @Matches(REGION, REGION_MESSAGE)
+  region?: string | null;
 
   @MayBeAbsent()
   @IsBoolean()
@@ -86,6 +101,10 @@ export class UpstreamQuery extends PageQuery {
   @MayBeAbsent()
   @IsUUID()
   provider_id?: string;
+
+  @MayBeAbsent()
+  @Matches(REGION, REGION_MESSAGE)
+  region?: string;
 }
 
 export class UpstreamDto {
@@ -99,6 +118,9 @@ export class UpstreamDto {
   weight!: number;
   /** Null: the gateway's own limit. */
   timeout_ms!: number | null;
+  /** Calls under way in each gateway process; null: no limit. */
+  max_concurrency!: number | null;
+  region!: string | null;
   enabled!: boolean;
   cost_input_usd_per_mtok!: string;
   cost_output_usd_per_mtok!: string;

@@ -43,6 +43,8 @@ export class UpstreamsService {
         priority: dto.priority ?? DEFAULT_PRIORITY,
         weight: dto.weight ?? DEFAULT_WEIGHT,
         timeoutMs: dto.timeout_ms ?? null,
+        maxConcurrency: dto.max_concurrency ?? null,
+        region: dto.region ?? null,
         enabled: dto.enabled ?? true,
         costInputNanoUsdPerMtok: costOf(dto.cost_input_usd_per_mtok),
         costOutputNanoUsdPerMtok: costOf(dto.cost_output_usd_per_mtok),
@@ -65,6 +67,7 @@ export class UpstreamsService {
       where: {
         ...(query.model === undefined ? {} : { model: query.model }),
         ...(query.provider_id === undefined ? {} : { providerId: query.provider_id }),
+        ...(query.region === undefined ? {} : { region: query.region }),
         ...(query.after === undefined ? {} : { id: LessThan(query.after) }),
       },
       order: { id: 'DESC' },
@@ -91,6 +94,8 @@ export class UpstreamsService {
       row.weight = dto.weight ?? row.weight;
       row.enabled = dto.enabled ?? row.enabled;
       if (dto.timeout_ms !== undefined) row.timeoutMs = dto.timeout_ms;
+      if (dto.max_concurrency !== undefined) row.maxConcurrency = dto.max_concurrency;
+      if (dto.region !== undefined) row.region = dto.region;
       if (dto.cost_input_usd_per_mtok !== undefined) row.costInputNanoUsdPerMtok = costOf(dto.cost_input_usd_per_mtok);
       if (dto.cost_output_usd_per_mtok !== undefined) {
         row.costOutputNanoUsdPerMtok = costOf(dto.cost_output_usd_per_mtok);
@@ -143,6 +148,8 @@ function render(row: Upstream): Readonly<UpstreamDto> {
     priority: row.priority,
     weight: row.weight,
     timeout_ms: row.timeoutMs,
+    max_concurrency: row.maxConcurrency,
+    region: row.region,
     enabled: row.enabled,
     cost_input_usd_per_mtok: toDecimalUsd(row.costInputNanoUsdPerMtok),
     cost_output_usd_per_mtok: toDecimalUsd(row.costOutputNanoUsdPerMtok),

@@ -30,10 +30,20 @@ export const CHANGES = { skipNullProperties: false } as const;
 
 /** A name people give: 1–200 characters, no control characters, no blank at either end. */
 export function IsGivenName(): PropertyDecorator {
+  return givenName(false);
+}
+
+/** Each of a list is one. */
+export function IsGivenNames(): PropertyDecorator {
+  return givenName(true);
+}
+
+function givenName(each: boolean): PropertyDecorator {
   return applyDecorators(
-    IsString(),
-    Length(1, 200),
+    IsString({ each }),
+    Length(1, 200, { each }),
     Matches(/^(?!\s)[^\p{Cc}]*(?<!\s)$/u, {
+      each,
       message: '$property must not begin or end with a blank or contain control characters',
     }),
   );

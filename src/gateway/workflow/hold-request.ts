@@ -16,7 +16,7 @@ export interface EstimatedHold {
  */
 export function holdRequestOf(context: WorkflowContext): EstimatedHold {
   const { request: asked } = context.validation;
-  const { price, profile } = context.routing;
+  const { model, price, profile } = context.routing;
   const { principal, traceId, channel } = context.request;
   const [first] = context.templateRender.candidates;
   if (!first) throw new Error('a call that was rendered has no candidate');
@@ -35,7 +35,7 @@ export function holdRequestOf(context: WorkflowContext): EstimatedHold {
       isStream: asked.stream,
       apiKeyId: principal.apiKeyId,
       apiKeyName: principal.apiKeyName,
-      model: asked.model,
+      model,
       price,
       inputTokens: tokens.inputTokens,
     }),

@@ -31,6 +31,8 @@ export interface RequestSection {
   readonly rawBody: Buffer;
   /** `Idempotency-Key`, as it came. */
   readonly idempotencyKey: string | undefined;
+  /** `x-tollgate-region`, as it came: only upstreams of this tag may serve the call. */
+  readonly region?: string | undefined;
   readonly client: StreamClient;
   /** Of the client's dialect (`anthropic-beta`): for providers that speak it. */
   readonly upstreamHeaders: Readonly<Record<string, string>>;
@@ -56,6 +58,8 @@ export interface IdempotencySection {
 }
 
 export interface RoutingSection {
+  /** That is served, priced and recorded: what the client asked for, unless that is an alias. */
+  readonly model: string;
   /** In the order of attempts. */
   readonly candidates: readonly RoutableUpstream[];
   readonly price: FrozenPrice;
@@ -164,6 +168,8 @@ export class WorkflowContext {
   readonly attempts: Attempt[] = [];
   /** Name of the upstream whose answer is on its way to the client, once one answers. */
   respondingUpstream: string | undefined;
+  /** Of that upstream, where it has one. */
+  respondingRegion: string | undefined;
   /** The kept answer of an earlier call with the same key: what the client gets. */
   replay: Replay | undefined;
   /** The first byte went out or the settle is committed: nothing is compensated any more. */
@@ -171,6 +177,12 @@ export class WorkflowContext {
 
   constructor(request: RequestSection) {
     this.sections.request = request;
+  }
+
+  /** From now on it is this upstream whose answer the client is told of. */
+  answeredBy({ target, region }: RoutableUpstream): void {
+    this.respondingUpstream = target.upstreamName;
+    this.respondingRegion = region ?? undefined;
   }
 
   has(name: keyof Sections): boolean {

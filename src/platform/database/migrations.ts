@@ -16,6 +16,7 @@ import { ReRatings1763900250000 } from '../../../migrations/1763900250000-re-rat
 import { AttemptsAndCosts1763900300000 } from '../../../migrations/1763900300000-attempts-and-costs';
 import { Idempotency1763900400000 } from '../../../migrations/1763900400000-idempotency';
 import { ProviderDialects1764000000000 } from '../../../migrations/1764000000000-provider-dialects';
+import { Routing1764000100000 } from '../../../migrations/1764000100000-routing';
 
 /**
  * Every migration, oldest first. A list rather than a folder to scan: it is the same under ts-jest and in dist, and a
@@ -39,4 +40,5 @@ export const MIGRATIONS: readonly (new () => MigrationInterface)[] = [
   AttemptsAndCosts1763900300000,
   Idempotency1763900400000,
   ProviderDialects1764000000000,
+  Routing1764000100000,
 ];

@@ -218,8 +218,10 @@ export const MESSAGES: Readonly<Record<ErrorCode, Readonly<Record<Locale, string
     'zh-CN': '网关暂时无法访问数据库。请[在 {retry_after_seconds} 秒后]重试；所请求的更改仍可能已经生效。',
   },
   NO_UPSTREAM_AVAILABLE: {
-    'en-US': "No provider of the model[ '{model}'] can be reached at the moment. Nothing was charged; try again.",
-    'zh-CN': '模型[“{model}”]暂时没有可用的提供方。本次未扣费，请重试。',
+    'en-US':
+      "No provider of the model[ '{model}'][ in the region '{region}'] can be reached at the moment. Nothing was charged; try again[ in {retry_after_seconds} s].",
+    'zh-CN':
+      '模型[“{model}”][在区域“{region}”内]暂时没有可用的提供方。本次未扣费，请[在 {retry_after_seconds} 秒后]重试。',
   },
   SHUTTING_DOWN: {
     'en-US': 'This gateway process is shutting down. Try again, another one will answer.',

@@ -43,6 +43,14 @@ export class Upstream {
   @Column({ name: 'timeout_ms', type: 'integer', nullable: true })
   timeoutMs!: number | null;
 
+  /** Calls under way in one gateway process; null is no limit. */
+  @Column({ name: 'max_concurrency', type: 'integer', nullable: true })
+  maxConcurrency!: number | null;
+
+  /** Where it runs, as a tag: a call may ask for one. */
+  @Column({ type: 'text', nullable: true })
+  region!: string | null;
+
   @Column('boolean')
   enabled!: boolean;
 

@@ -60,7 +60,7 @@ async function askedFor(chat: ChatRequest, price: FrozenPrice): Promise<HoldRequ
   const context = new WorkflowContext({ principal: PRINCIPAL, traceId: 'trace', channel: 'external' } as never);
   context.validation = { request: chat };
   const candidates = [{ kind: 'openai' } as RoutableUpstream];
-  context.routing = { candidates, price, profile: PROFILE };
+  context.routing = { model: 'm', candidates, price, profile: PROFILE };
   context.templateRender = { candidates } as unknown as WorkflowContext['templateRender'];
   await step.execute(context);
   if (asked === undefined) throw new Error('nothing was reserved');

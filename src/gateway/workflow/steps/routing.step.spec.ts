@@ -15,6 +15,7 @@ const PRICED: FrozenPrice = { version: '7', multiplierMillionths: 850_000n } as 
 interface Routed {
   readonly outcome: StepOutcome;
   readonly price: FrozenPrice;
+  readonly model: string | undefined;
 }
 
 /** The price book knows `priced`; it is asked with the multiplier, and answers with it. */
@@ -24,20 +25,24 @@ function stepOf(runMode: Settings['runMode'] = 'standard'): (model: string, call
       model === 'priced' ? { ...PRICED, multiplierMillionths: multiplier } : undefined,
     profileOf: defaultProfile,
   } as unknown as PriceBook;
-  const router = { plan: () => [] } as unknown as Router;
-  const step = new RoutingStep(router, prices, testSettings({ runMode }));
-  return async (model, { policy = 'reject', multiplier = 1_000_000n } = {}) => {
-    const principal = { unknownPricePolicy: policy, priceMultiplierMillionths: multiplier };
-    const context = new WorkflowContext({ principal, receivedAtMs: 0 } as never);
+  const router = { modelOf: (asked: string) => (asked === 'alias' ? 'priced' : asked), plan: () => [] };
+  const step = new RoutingStep(router as unknown as Router, prices, testSettings({ runMode }));
+  return async (model, { policy = 'reject', multiplier = 1_000_000n, allowed, region } = {}) => {
+    const allowedModels = allowed ? new Set(allowed) : null;
+    const principal = { unknownPricePolicy: policy, priceMultiplierMillionths: multiplier, allowedModels };
+    const context = new WorkflowContext({ principal, receivedAtMs: 0, region } as never);
     context.validation = { request: { model } } as WorkflowContext['validation'];
     const outcome = await step.execute(context);
-    return { outcome, price: outcome === undefined ? context.routing.price : PRICED };
+    const routed = outcome === undefined ? context.routing : undefined;
+    return { outcome, price: routed?.price ?? PRICED, model: routed?.model };
   };
 }
 
 interface Caller {
   readonly policy?: UnknownPricePolicy;
   readonly multiplier?: bigint;
+  readonly allowed?: readonly string[];
+  readonly region?: string;
 }
 
 describe('the price that is frozen for a call', () => {
@@ -66,5 +71,38 @@ describe('the price that is frozen for a call', () => {
 
   it('is free where nobody is charged', async () => {
     expect((await stepOf('simple')('unpriced')).price.version).toBeNull();
+  });
+});
+
+describe('the model that is routed', () => {
+  it('is the one that an alias names, at its price', async () => {
+    expect(await stepOf()('alias')).toMatchObject({ outcome: undefined, model: 'priced', price: { version: '7' } });
+  });
+
+  it.each([
+    ['alias', ['alias']],
+    ['alias', ['priced']],
+    ['priced', ['priced']],
+  ])('%s passes a key that may use %j', async (model, allowed) => {
+    expect((await stepOf()(model, { allowed })).outcome).toBeUndefined();
+  });
+
+  it.each([
+    ['alias', ['other']],
+    ['priced', ['alias']],
+    ['nobody', []],
+  ])('%s is refused under its own name to a key that may use %j', async (model, allowed) => {
+    expect((await stepOf()(model, { allowed })).outcome).toEqual({
+      code: 'MODEL_NOT_ALLOWED',
+      param: 'model',
+      values: { model },
+    });
+  });
+
+  it.each(['', 'EU', 'eu west', '-eu', 'a'.repeat(65)])('is refused for the region %j', async (region) => {
+    expect((await stepOf()('priced', { region })).outcome).toMatchObject({
+      code: 'INVALID_REQUEST',
+      param: 'x-tollgate-region',
+    });
   });
 });

@@ -5,6 +5,7 @@ import { type FrozenPrice, type ModelProfile, UNSCALED_MULTIPLIER_MILLIONTHS } f
 import { type Refusal, refuse } from '../../../kernel/errors';
 import { ZERO_NANO_USD } from '../../../kernel/money';
 import { Settings } from '../../../platform/config/settings';
+import { REGION, REGION_HEADER } from '../../../routing/region';
 import { Router } from '../../../routing/router';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import type { WorkflowContext } from '../workflow.context';
@@ -27,7 +28,7 @@ const FREE: FrozenPrice = {
   multiplierMillionths: UNSCALED_MULTIPLIER_MILLIONTHS,
 };
 
-/** Upstream candidates in the order of attempts, and the price of the model that is served. */
+/** Which model is meant, upstream candidates in the order of attempts, and the price of the model that is served. */
 @Injectable()
 export class RoutingStep implements WorkflowStep {
   readonly name = 'routing';
@@ -48,42 +49,60 @@ export class RoutingStep implements WorkflowStep {
 
   /** At once where memory knows candidates and price, which is the rule. */
   execute(context: WorkflowContext): StepOutcome | Promise<StepOutcome> {
-    const { request } = context.validation;
-    const { receivedAtMs, principal } = context.request;
-    const found = this.find(request.model, receivedAtMs, principal.priceMultiplierMillionths);
-    return found instanceof Promise ? found.then((late) => this.decide(context, late)) : this.decide(context, found);
+    const { region } = context.request;
+    if (region !== undefined && !REGION.test(region)) {
+      return refuse('INVALID_REQUEST', { param: REGION_HEADER, values: { reason: 'must be a tag such as eu' } });
+    }
+    const found = this.find(context);
+    if (!(found instanceof Promise)) return this.decide(context, found);
+    return this.awaited(found).then((late) => this.decide(context, late));
   }
 
   private decide(context: WorkflowContext, found: Found | Refusal): StepOutcome {
     if ('code' in found) return found;
-    const { candidates, price, profile } = found;
-    const { model } = context.validation.request;
-    if (!price && this.isCharged && context.request.principal.unknownPricePolicy === 'reject') {
+    const { model, candidates, price, profile } = found;
+    const { unknownPricePolicy, priceMultiplierMillionths } = context.request.principal;
+    if (!price && this.isCharged && unknownPricePolicy === 'reject') {
       return refuse('MODEL_NOT_PRICED', { param: 'model', values: { model } });
     }
-    const { priceMultiplierMillionths } = context.request.principal;
-    context.routing = { candidates, price: price ?? this.free.of(FREE, priceMultiplierMillionths), profile };
+    context.routing = { model, candidates, price: price ?? this.free.of(FREE, priceMultiplierMillionths), profile };
     return undefined;
   }
 
-  private find(model: string, atMs: number, multiplierMillionths: bigint): Found | Refusal | Promise<Found | Refusal> {
-    const candidates = this.router.plan(model);
-    const price = this.prices.priceOf(model, atMs, multiplierMillionths);
+  private find(context: WorkflowContext): Found | Refusal | Promise<Found | Refusal> {
+    const asked = context.validation.request.model;
+    const model = this.router.modelOf(asked);
+    if (!(model instanceof Promise)) return this.findModel(context, asked, model);
+    return model.then((late) => this.findModel(context, asked, late));
+  }
+
+  /** A key that may use either name may use the model. */
+  private findModel(
+    context: WorkflowContext,
+    asked: string,
+    model: string,
+  ): Found | Refusal | Promise<Found | Refusal> {
+    const { receivedAtMs, region, principal } = context.request;
+    const { allowedModels, priceMultiplierMillionths } = principal;
+    if (allowedModels && !allowedModels.has(asked) && !allowedModels.has(model)) {
+      return refuse('MODEL_NOT_ALLOWED', { param: 'model', values: { model: asked } });
+    }
+    const candidates = this.router.plan(model, region);
+    const price = this.prices.priceOf(model, receivedAtMs, priceMultiplierMillionths);
     const profile = this.prices.profileOf(model);
     if (candidates instanceof Promise || price instanceof Promise || profile instanceof Promise) {
-      return this.awaited(Promise.all([candidates, price, profile]));
+      const lookUps = Promise.all([candidates, price, profile]);
+      return lookUps.then(([late, ...known]) => foundOf(model, late, ...known));
     }
-    return 'code' in candidates ? candidates : { candidates, price, profile };
+    return foundOf(model, candidates, price, profile);
   }
 
   /** Where memory is not to be trusted and Postgres does not answer, a call cannot be priced: it may come again. */
-  private async awaited(
-    lookUps: Promise<[Found['candidates'] | Refusal, Found['price'], Found['profile']]>,
-  ): Promise<Found | Refusal> {
+  private async awaited(lookUps: Promise<Found | Refusal>): Promise<Found | Refusal> {
     try {
-      const [candidates, price, profile] = await lookUps;
+      const found = await lookUps;
       this.isFailing = false;
-      return 'code' in candidates ? candidates : { candidates, price, profile };
+      return found;
     } catch (error) {
       // Once until a look-up succeeds again: an outage must not write a line for each refused call.
       if (!this.isFailing) this.logger.error({ msg: 'upstreams and prices cannot be looked up', err: error });
@@ -94,7 +113,17 @@ export class RoutingStep implements WorkflowStep {
 }
 
 interface Found {
+  readonly model: string;
   readonly candidates: readonly RoutableUpstream[];
   readonly price: FrozenPrice | undefined;
   readonly profile: ModelProfile;
+}
+
+function foundOf(
+  model: string,
+  candidates: Found['candidates'] | Refusal,
+  price: Found['price'],
+  profile: ModelProfile,
+): Found | Refusal {
+  return 'code' in candidates ? candidates : { model, candidates, price, profile };
 }

@@ -54,7 +54,7 @@ export class UpstreamCallStep implements WorkflowStep {
       if (context.request.client.isGone) return refuse('CLIENT_CLOSED_REQUEST');
       const { verdict, attempt } = await this.attempt(context, candidate, gate);
       if (verdict.kind === 'answered') {
-        context.respondingUpstream = candidate.target.upstreamName;
+        context.answeredBy(candidate);
         context.isPastNoReturn = context.request.client.isOpened;
         const ttftMs = (verdict.firstByteAtMs ?? this.clock.monotonicMs()) - context.request.receivedMonotonicMs;
         context.upstreamCall = {
@@ -153,7 +153,7 @@ export class UpstreamCallStep implements WorkflowStep {
   ): ChatStreamPump {
     const { request } = context.validation;
     const { client, renderErrorEvent } = context.request;
-    context.respondingUpstream = candidate.target.upstreamName;
+    context.answeredBy(candidate);
     const isAliased = candidate.target.upstreamModel !== request.model;
     const pump = new ChatStreamPump({
       client,
