@@ -73,10 +73,9 @@ export interface Translation {
   toNeutral(request: InferenceRequest): NeutralRequest | Refusal;
   /** JSON text of the request as this dialect says it; a refusal names the client's field that it cannot say. */
   renderRequest(request: NeutralRequest, target: RenderTarget): Buffer | Refusal;
-  /** @param request what the provider was sent, before it was rendered: which tools take text, where the dialect knows none */
-  eventParser(request?: NeutralRequest): EventParser;
+  eventParser(): EventParser;
   /** The events of a whole answer, as if it had been streamed. */
-  parseAnswer(body: JsonObject, request?: NeutralRequest): readonly NeutralEvent[];
+  parseAnswer(body: JsonObject): readonly NeutralEvent[];
   eventRenderer(look: AnswerLook): EventRenderer;
   renderAnswer(events: readonly NeutralEvent[], look: AnswerLook): JsonObject;
 }

@@ -1,6 +1,6 @@
 import { NO_TOKENS, type TokenCounts } from '../../../catalogue/price';
 import { credibleCount } from '../credible-count';
-import { isObject } from '../../../kernel/json-object';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
 
 /**
  * The `usage` of an Anthropic message, or of its `message_delta`, as buckets that never overlap (money.md, Units).
@@ -25,6 +25,17 @@ export function usageFromAnthropic(usage: unknown, before?: TokenCounts): TokenC
     cacheWrite: cacheWriteOf(usage.cache_creation_input_tokens, usage.cache_creation) ?? before?.cacheWrite ?? 0,
     output: written - reasoning,
     reasoning,
+  };
+}
+
+/** The other way round, for an answer of another provider, or one that its provider did not end. */
+export function anthropicUsageOf(tokens: TokenCounts): JsonObject {
+  return {
+    input_tokens: tokens.inputUncached + tokens.image,
+    cache_creation_input_tokens: tokens.cacheWrite,
+    cache_read_input_tokens: tokens.inputCached,
+    output_tokens: tokens.output + tokens.reasoning + tokens.audio,
+    ...(tokens.reasoning > 0 ? { output_tokens_details: { thinking_tokens: tokens.reasoning } } : {}),
   };
 }
 
