@@ -27,6 +27,7 @@ import { TokenAccuracy } from './stream/token-accuracy';
 import { TokenizerPool } from './stream/tokenizer-pool';
 import { WORKFLOW_STEPS, WorkflowRunner } from './workflow/workflow.runner';
 import { StreamGuards } from './workflow/stream-guards';
+import { StreamPumps } from './workflow/stream-pumps';
 import { SIMPLE_STEP_CLASSES, stepsOf, WORKFLOW_STEP_CLASSES } from './workflow/workflow.steps';
 import type { WorkflowStep } from './workflow/workflow-step';
 
@@ -63,6 +64,7 @@ import type { WorkflowStep } from './workflow/workflow-step';
     TokenAccuracy,
     TokenCounter,
     StreamGuards,
+    StreamPumps,
     ExchangeLog,
   ],
 })

@@ -1,7 +1,10 @@
 import { OffsetClock } from '../../src/kernel/clock';
 import { type Refusal } from '../../src/kernel/errors';
 import { type AnswerCopy } from '../../src/gateway/stream/answer-copy';
-import { ChatStreamPump, type ChatStreamPumpOptions } from '../../src/gateway/stream/chat-stream-pump';
+import { ChatStreamReading } from '../../src/gateway/dialects/openai-chat/chat-stream';
+import { ChatWriter } from '../../src/gateway/stream/chat-writer';
+import { renderFrame } from '../../src/gateway/stream/sse-frame';
+import { StreamPump, type StreamPumpOptions } from '../../src/gateway/stream/stream-pump';
 import { type StreamClient, type StreamClientListener } from '../../src/gateway/stream/stream-client';
 import { type UpstreamCall } from '../../src/upstreams/upstream.port';
 
@@ -82,7 +85,7 @@ export class ScriptedCall implements UpstreamCall {
 export interface PumpHarness {
   readonly client: ScriptedClient;
   readonly call: ScriptedCall;
-  readonly pump: ChatStreamPump;
+  readonly pump: StreamPump;
   /** Opens or refuses the gate, for harnesses made with `gate: 'closed'`. */
   readonly openGate: (refusal?: Refusal) => void;
 }
@@ -92,11 +95,16 @@ export interface PumpSurroundings {
   readonly client?: ScriptedClient;
 }
 
+/** Of a chat stream to a chat client, unless the test gives both sides of another. */
+export interface ChatStreamAsked {
+  readonly choices?: number;
+  readonly showUsage?: boolean;
+  /** Shown instead of the provider's name of the model, when set. */
+  readonly clientModel?: string;
+}
+
 export function pumpHarness(
-  options: Partial<ChatStreamPumpOptions> & {
-    readonly gate?: 'open' | 'closed';
-    readonly client?: ScriptedClient;
-  } = {},
+  options: Partial<StreamPumpOptions> & PumpSurroundings & ChatStreamAsked = {},
 ): PumpHarness {
   const client = options.client ?? new ScriptedClient();
   const call = new ScriptedCall();
@@ -104,14 +112,14 @@ export function pumpHarness(
   const closedGate = new Promise<Refusal | undefined>((resolve) => {
     openGate = resolve;
   });
-  const pump = new ChatStreamPump({
-    choices: 1,
-    showUsage: false,
-    clientModel: undefined,
+  const reading = new ChatStreamReading(options.choices ?? 1);
+  const pump = new StreamPump({
+    reading,
+    writer: new ChatWriter(reading, options.showUsage ?? false, options.clientModel),
     disconnectPolicy: 'drain',
     drainMs: 30_000,
     clock: new OffsetClock(0),
-    renderError: (refusal) => JSON.stringify({ error: { code: refusal.code } }),
+    renderError: (refusal) => renderFrame(JSON.stringify({ error: { code: refusal.code } })),
     firstByteGate: options.gate === 'closed' ? closedGate : Promise.resolve(undefined),
     ...options,
     client,

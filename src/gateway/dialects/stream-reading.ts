@@ -43,6 +43,8 @@ export interface TextReading {
  */
 export interface StreamReading {
   readonly vocabulary: FrameVocabulary;
+  /** Whether `[DONE]` ends the stream; in other dialects it is no part of it. */
+  readonly endsWithDone: boolean;
   /** Frames that open the answer and look like text without being any. */
   readonly openingFrames: number;
   /** The last credible usage that the provider reported. */

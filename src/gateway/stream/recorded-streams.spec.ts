@@ -4,9 +4,8 @@ import { type TokenCounts } from '../../catalogue/price';
 import { readChatCompletion } from '../dialects/openai-chat/chat-completion';
 import { assemble, type AssembledAnswer, readEvents } from '../../../test/support/assembled-answer';
 import { extent } from '../../../test/support/extent';
-import { pumpHarness, type PumpHarness } from '../../../test/support/pump-harness';
+import { type ChatStreamAsked, pumpHarness, type PumpHarness } from '../../../test/support/pump-harness';
 import { asStream, recordedChatBodies, recordedChatStreams } from '../../../test/support/recorded-streams';
-import { type ChatStreamPumpOptions } from './chat-stream-pump';
 import { type StreamEnding } from './stream-ending';
 
 const EVERY_OFFSET_BELOW_BYTES = extent(20_000, Infinity);
@@ -45,7 +44,7 @@ const BODY_TOKENS_BY_HAND: Readonly<Record<string, TokenCounts>> = {
 
 async function replay(
   chunks: readonly Buffer[],
-  options: Partial<Omit<ChatStreamPumpOptions, 'client'>>,
+  options: ChatStreamAsked,
 ): Promise<{ harness: PumpHarness; ending: StreamEnding; seen: ReturnType<typeof readEvents> }> {
   const harness = pumpHarness(options);
   for (const chunk of chunks) harness.pump.onData(chunk);

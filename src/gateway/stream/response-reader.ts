@@ -1,11 +1,11 @@
 import type { Clock } from '../../kernel/clock';
 import type { UpstreamCall, UpstreamFailure, UpstreamReader } from '../../upstreams/upstream.port';
-import type { ChatStreamPump } from './chat-stream-pump';
+import type { StreamPump } from './stream-pump';
 import type { StreamEnding } from './stream-ending';
 
 /** How one attempt ended. */
 export type AttemptResult =
-  | { readonly kind: 'stream'; readonly pump: ChatStreamPump; readonly ending: StreamEnding }
+  | { readonly kind: 'stream'; readonly pump: StreamPump; readonly ending: StreamEnding }
   | { readonly kind: 'body'; readonly status: number; readonly headers: ResponseHeaders; readonly body: Buffer }
   | { readonly kind: 'failure'; readonly failure: UpstreamFailure };
 
@@ -27,14 +27,14 @@ export class ResponseReader implements UpstreamReader {
   firstByteAtMs: number | undefined;
   private headers: ResponseHeaders = {};
   private isStream = false;
-  private pump: ChatStreamPump | undefined;
+  private pump: StreamPump | undefined;
   private readonly chunks: Buffer[] = [];
   private bytes = 0;
 
   /** @param createPump absent where no stream was asked for */
   constructor(
     private readonly clock: Clock,
-    private readonly createPump: (() => ChatStreamPump) | undefined,
+    private readonly createPump: (() => StreamPump) | undefined,
   ) {}
 
   get result(): Promise<AttemptResult> {
@@ -112,7 +112,7 @@ export class ResponseReader implements UpstreamReader {
     else this.outcome.resolve({ kind: 'failure', failure });
   }
 
-  private startPump(pump: ChatStreamPump): ChatStreamPump {
+  private startPump(pump: StreamPump): StreamPump {
     this.pump = pump;
     if (this.call) pump.attach(this.call);
     void pump.ended.then((ending) => {

@@ -58,8 +58,18 @@ export function isJson(data: string): boolean {
   }
 }
 
-export function renderFrame(data: string): Buffer {
-  return Buffer.from(`data: ${data}\n\n`);
+/** @param event its name, in dialects whose frames have one */
+export function renderFrame(data: string, event?: string): Buffer {
+  return Buffer.from(event === undefined ? `data: ${data}\n\n` : `event: ${event}\ndata: ${data}\n\n`);
+}
+
+/** The frame with other data, in one line; its other lines stay. */
+export function withData(frame: Buffer, data: string): Buffer {
+  const lines = frame
+    .toString('utf8')
+    .split(/\r\n|\r|\n/)
+    .filter((line) => line !== '' && !/^data(?::|$)/.test(line));
+  return Buffer.from([...lines, `data: ${data}`, '', ''].join('\n'));
 }
 
 /** Of a line that starts with a `d`; `data` alone is a data line with an empty value. */

@@ -3,7 +3,10 @@ import { createServer, type IncomingMessage, request, type Server, type ServerRe
 import { type AddressInfo } from 'node:net';
 
 import { SystemClock } from '../../kernel/clock';
-import { ChatStreamPump } from './chat-stream-pump';
+import { ChatStreamReading } from '../dialects/openai-chat/chat-stream';
+import { ChatWriter } from './chat-writer';
+import { renderFrame } from './sse-frame';
+import { StreamPump } from './stream-pump';
 import { NodeStreamClient } from './stream-client';
 import { ScriptedCall } from '../../../test/support/pump-harness';
 
@@ -44,17 +47,17 @@ async function call(): Promise<{ incoming: IncomingMessage; response: ServerResp
   return { incoming, ...(await made) };
 }
 
-function pumpTo(client: NodeStreamClient): { pump: ChatStreamPump; upstream: ScriptedCall } {
-  const pump = new ChatStreamPump({
+function pumpTo(client: NodeStreamClient): { pump: StreamPump; upstream: ScriptedCall } {
+  const reading = new ChatStreamReading(1);
+  const pump = new StreamPump({
     client,
-    choices: 1,
-    showUsage: false,
-    clientModel: undefined,
+    reading,
+    writer: new ChatWriter(reading, false, undefined),
     disconnectPolicy: 'cut',
     drainMs: 0,
     clock: new SystemClock(),
     firstByteGate: Promise.resolve(undefined),
-    renderError: () => '{}',
+    renderError: () => renderFrame('{}'),
   });
   const upstream = new ScriptedCall();
   pump.attach(upstream);

@@ -46,7 +46,10 @@ export class TokenAccumulator {
   private textBytes = 0;
   private reportedTokens = 0;
 
+  private readonly doneKind: FrameKind;
+
   constructor(private readonly reading: StreamReading) {
+    this.doneKind = reading.endsWithDone ? 'done' : 'empty';
     this.scanner = new FrameScanner(reading.vocabulary);
     this.pieces = -reading.openingFrames;
   }
@@ -92,7 +95,7 @@ export class TokenAccumulator {
     this.bytes += end - start;
     const data = dataStart(block, start, end);
     if (data < 0) return 'empty';
-    const kind = isDone(block, data) ? 'done' : this.kindOf(block, start, data, end);
+    const kind = isDone(block, data) ? this.doneKind : this.kindOf(block, start, data, end);
     this.isLastFrameUsageOnly = kind === 'usage_only';
     if (kind === 'done') this.hasTerminalFrame = true;
     if (kind === 'data' || kind === 'data_with_usage') {

@@ -11,7 +11,7 @@ import type { ApiDialect } from '../../upstreams/upstream.port';
 import type { WholeAnswer } from '../dialects/whole-answer';
 import type { InferenceRequest } from '../dialects/inference-request';
 import type { AnswerCopy } from '../stream/answer-copy';
-import type { ChatStreamPump } from '../stream/chat-stream-pump';
+import type { StreamPump } from '../stream/stream-pump';
 import type { StreamEnding } from '../stream/stream-ending';
 import type { StreamClient } from '../stream/stream-client';
 import type { Attempt } from './attempt';
@@ -88,7 +88,7 @@ export interface QuotaCheckSection {
 
 export type Answer =
   | { readonly kind: 'body'; readonly body: Buffer; readonly completion: WholeAnswer }
-  | { readonly kind: 'stream'; readonly pump: ChatStreamPump; readonly ending: StreamEnding };
+  | { readonly kind: 'stream'; readonly pump: StreamPump; readonly ending: StreamEnding };
 
 export interface UpstreamCallSection {
   readonly servedBy: RoutableUpstream;

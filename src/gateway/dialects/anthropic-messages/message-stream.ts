@@ -21,6 +21,7 @@ const VOCABULARY: FrameVocabulary = {
  */
 export class MessageStreamReading implements StreamReading {
   readonly vocabulary = VOCABULARY;
+  readonly endsWithDone = false;
   readonly openingFrames = 0;
   /** Without a `message_delta` the output told is what the message began with. */
   readonly endMakesUsageFinal = false;

@@ -18,6 +18,7 @@ const VOCABULARY: FrameVocabulary = {
 /** A stream of `chat.completion.chunk` objects. */
 export class ChatStreamReading implements StreamReading {
   readonly vocabulary = VOCABULARY;
+  readonly endsWithDone = true;
   readonly endMakesUsageFinal = true;
   usage: TokenCounts | undefined;
   isUsageFinal = false;

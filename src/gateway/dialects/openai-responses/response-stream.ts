@@ -34,6 +34,7 @@ const VOCABULARY: FrameVocabulary = {
  */
 export class ResponseStreamReading implements StreamReading {
   readonly vocabulary = VOCABULARY;
+  readonly endsWithDone = false;
   readonly openingFrames = 0;
   readonly endMakesUsageFinal = true;
   usage: TokenCounts | undefined;

@@ -1,5 +1,5 @@
 import type { TokenCounts } from '../../../catalogue/price';
-import { isObject } from '../../../kernel/json-object';
+import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { usageFromOpenAi } from '../openai-chat/usage';
 
 /**
@@ -15,4 +15,17 @@ export function usageFromResponses(usage: unknown): TokenCounts | undefined {
     prompt_tokens_details: usage.input_tokens_details,
     completion_tokens_details: usage.output_tokens_details,
   });
+}
+
+/** The other way round. */
+export function responsesUsageOf(tokens: TokenCounts): JsonObject {
+  const input = tokens.inputUncached + tokens.inputCached + tokens.cacheWrite + tokens.image;
+  const output = tokens.output + tokens.reasoning + tokens.audio;
+  return {
+    input_tokens: input,
+    input_tokens_details: { cached_tokens: tokens.inputCached },
+    output_tokens: output,
+    output_tokens_details: { reasoning_tokens: tokens.reasoning },
+    total_tokens: input + output,
+  };
 }

@@ -2,9 +2,9 @@ import { Injectable } from '@nestjs/common';
 import { withinBudget } from '../../../catalogue/hold-coverage';
 import { refuse, type Refusal } from '../../../kernel/errors';
 import { Settings } from '../../../platform/config/settings';
-import { spliceModel } from '../../dialects/whole-answer';
 import { type CountedTokens, TokenCounter } from '../../stream/count-tokens';
 import type { StreamEndReason } from '../../stream/stream-ending';
+import { shownBodyOf } from '../shown-body';
 import type { WorkflowContext } from '../workflow.context';
 import type { StepOutcome, WorkflowStep } from '../workflow-step';
 
@@ -29,16 +29,14 @@ export class ResponseTransformStep implements WorkflowStep {
   }
 
   private transform(context: WorkflowContext, counted: CountedTokens): StepOutcome {
-    const { answer, servedBy } = context.upstreamCall;
-    const { request } = context.validation;
+    const { answer } = context.upstreamCall;
     if (answer.kind === 'body') {
-      const isAliased = servedBy.target.upstreamModel !== request.model;
       context.responseTransform = {
         ...counted,
         used: counted.tokens,
         endReason: context.request.client.isGone ? 'client_left' : 'complete',
         isFree: false,
-        body: isAliased ? spliceModel(answer.body, request.model) : answer.body,
+        body: shownBodyOf(context, answer.body),
         streamRefusal: undefined,
       };
       return undefined;

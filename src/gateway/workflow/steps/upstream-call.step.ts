@@ -8,12 +8,12 @@ import { Metrics } from '../../../platform/metrics/metrics';
 import { Router } from '../../../routing/router';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import { type ProviderKind, type Upstream, type UpstreamRequest, UPSTREAMS } from '../../../upstreams/upstream.port';
-import { ChatStreamPump } from '../../stream/chat-stream-pump';
+import type { StreamPump } from '../../stream/stream-pump';
 import type { Dialect } from '../../dialects/dialect';
 import { DIALECT_PATHS } from '../../dialects/dialect-paths';
 import { DIALECTS } from '../../dialects/dialects';
 import { usageReportedIn } from '../../dialects/reported-usage';
-import { StreamGuards } from '../stream-guards';
+import { StreamPumps } from '../stream-pumps';
 import { tokensSoFar } from '../../stream/tokens-so-far';
 import type { StreamClientListener } from '../../stream/stream-client';
 import { type AttemptResult, ResponseReader } from '../../stream/response-reader';
@@ -43,7 +43,7 @@ export class UpstreamCallStep implements WorkflowStep {
     private readonly drain: Drain,
     private readonly settings: Settings,
     private readonly metrics: Metrics,
-    private readonly guards: StreamGuards,
+    private readonly pumps: StreamPumps,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
@@ -150,29 +150,15 @@ export class UpstreamCallStep implements WorkflowStep {
     context: WorkflowContext,
     candidate: RoutableUpstream,
     firstByteGate: Promise<Refusal | undefined>,
-  ): ChatStreamPump {
-    const { request } = context.validation;
-    const { client, renderErrorEvent } = context.request;
+  ): StreamPump {
     context.answeredBy(candidate);
-    const isAliased = candidate.target.upstreamModel !== request.model;
-    const pump = new ChatStreamPump({
-      client,
-      choices: request.choices,
-      showUsage: request.includeUsage,
-      clientModel: isAliased ? request.model : undefined,
-      disconnectPolicy: this.settings.disconnectPolicy,
-      drainMs: this.settings.disconnectDrainMs,
-      clock: this.clock,
-      firstByteGate,
-      renderError: renderErrorEvent,
-      guard: this.guards.of(context),
-    });
+    const pump = this.pumps.of(context, candidate, firstByteGate);
     if (context.has('quotaCheck')) this.checkpoint(context, candidate, pump);
     return pump;
   }
 
   /** Should this process die, what the stream had delivered is charged. */
-  private checkpoint(context: WorkflowContext, upstream: RoutableUpstream, pump: ChatStreamPump): void {
+  private checkpoint(context: WorkflowContext, upstream: RoutableUpstream, pump: StreamPump): void {
     const { target } = upstream;
     const { request } = context.validation;
     const houseCosts = houseCostsOf(context.attempts);

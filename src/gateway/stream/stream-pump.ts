@@ -2,43 +2,40 @@ import { type TokenCounts } from '../../catalogue/price';
 import { type Clock } from '../../kernel/clock';
 import { type Refusal } from '../../kernel/errors';
 import { type UpstreamCall, type UpstreamFailure, type UpstreamReader } from '../../upstreams/upstream.port';
-import { ChatStreamReading } from '../dialects/openai-chat/chat-stream';
-import { type FrameKind } from '../dialects/stream-reading';
-import { renderCutEnd } from './cut-end';
-import { type FrameBatch, FrameWriter } from './frame-writer';
-import { dataOf, dataStart, isJson, renderFrame } from './sse-frame';
+import { type FrameKind, type StreamReading } from '../dialects/stream-reading';
+import { type FrameBatch } from './frame-batch';
+import { dataOf, dataStart, isJson } from './sse-frame';
 import { type GuardedFlow, GuardedFrames } from './guarded-frames';
 import { SseSplitter } from './sse-splitter';
 import { type StreamClient } from './stream-client';
 import { type StreamProgress } from './tokens-so-far';
 import { type StreamEnding, type StreamEndReason } from './stream-ending';
 import { type GuardCut, type StreamGuard } from './stream-guard';
+import { type StreamWriter } from './stream-writer';
 import { TokenAccumulator } from './token-accumulator';
 
-export interface ChatStreamPumpOptions {
+export interface StreamPumpOptions {
   readonly client: StreamClient;
-  /** How many answers the request asked for (`n`). */
-  readonly choices: number;
-  readonly showUsage: boolean;
-  /** Shown instead of the provider's name of the model, when set. */
-  readonly clientModel: string | undefined;
+  /** Of the provider's dialect: what the stream says of money. */
+  readonly reading: StreamReading;
+  /** What the client sees of it, in its own. */
+  readonly writer: StreamWriter;
   readonly disconnectPolicy: 'drain' | 'cut';
   readonly drainMs: number;
   readonly clock: Clock;
   /** Resolves when the PENDING row is durable: not a byte leaves before. A refusal: not a byte leaves at all. */
   readonly firstByteGate: Promise<Refusal | undefined>;
-  /** JSON of the error event that the client sees. */
-  readonly renderError: (refusal: Refusal) => string;
+  /** The frame of the error that the client sees. */
+  readonly renderError: (refusal: Refusal) => Buffer;
   /** Absent where nothing is held, or output costs nothing. */
   readonly guard?: StreamGuard | undefined;
 }
 
 /** Read ahead while the gate is closed; then the upstream waits. */
 const MAX_HELD_BYTES = 64 * 1024;
-const DONE_FRAME = renderFrame('[DONE]');
 
 /**
- * Moves one chat stream from the upstream to the client.
+ * Moves one stream from the upstream to the client, whatever their dialects.
  *
  *     reading ──► decided ──► ended ──► closed
  *
@@ -48,13 +45,11 @@ const DONE_FRAME = renderFrame('[DONE]');
  * - ended: `ended` is resolved (the gate is open, or refused). The terminal frame is still held back: the caller settles.
  * - closed: finish() wrote the terminal frame, or fail() an error event. Exactly one of them may be called, once.
  */
-export class ChatStreamPump implements UpstreamReader {
+export class StreamPump implements UpstreamReader {
   readonly ended: Promise<StreamEnding>;
 
-  private readonly reading: ChatStreamReading;
   private readonly accumulator: TokenAccumulator;
   private readonly splitter: SseSplitter;
-  private readonly writer: FrameWriter;
   private readonly guarded: GuardedFrames | undefined;
   private resolveEnded: (ending: StreamEnding) => void = () => undefined;
   private call: UpstreamCall | undefined;
@@ -72,10 +67,8 @@ export class ChatStreamPump implements UpstreamReader {
   private firstByteAtMs: number | undefined;
   private deliveredChunks = 0;
 
-  constructor(private readonly options: ChatStreamPumpOptions) {
-    this.reading = new ChatStreamReading(options.choices);
-    this.accumulator = new TokenAccumulator(this.reading);
-    this.writer = new FrameWriter(options.showUsage, options.clientModel);
+  constructor(private readonly options: StreamPumpOptions) {
+    this.accumulator = new TokenAccumulator(options.reading);
     this.splitter = new SseSplitter(this.takeFrame);
     this.ended = new Promise((resolve) => {
       this.resolveEnded = resolve;
@@ -120,9 +113,7 @@ export class ChatStreamPump implements UpstreamReader {
     if (this.reason !== undefined) return;
     this.firstByteAtMs ??= this.options.clock.monotonicMs();
     if (!this.splitter.push(chunk)) {
-      this.failure = { kind: 'reset', message: 'a frame of the stream was larger than 1 MB' };
-      this.abortUpstream();
-      this.decide('upstream_broke');
+      this.breakOff('a frame of the stream was larger than 1 MB');
     }
     this.flush();
     if (this.hasReason()) this.conclude();
@@ -153,9 +144,9 @@ export class ChatStreamPump implements UpstreamReader {
   }
 
   /**
-   * The clean end of a complete stream, after its settle: an optional comment line, then `[DONE]`. One that the guard cut
-   * first gets what its provider would have sent: reasons to end, the usage that was billed, and why. False when the
-   * client was gone before.
+   * The clean end of a complete stream, after its settle: an optional comment line, then the terminal frame. One that the
+   * guard cut first gets what its provider would have sent: reasons to end, the usage that was billed, and why. False when
+   * the client was gone before.
    */
   finish(comment?: string, billed?: TokenCounts): boolean {
     return this.close(this.lastBytes(comment, billed));
@@ -168,12 +159,13 @@ export class ChatStreamPump implements UpstreamReader {
       throw new Error(`a stream that ended as ${reason ?? 'still reading'} has no clean end`);
     }
     const note = comment === undefined ? '' : `: ${comment.replaceAll(/[\r\n]+/g, ' ')}\n\n`;
-    const lastBytes = note === '' ? DONE_FRAME : Buffer.concat([Buffer.from(note), DONE_FRAME]);
-    return guardCut ? Buffer.concat([this.cutEnd(guardCut, billed), lastBytes]) : lastBytes;
+    const { writer } = this.options;
+    const cutEnd = guardCut ? [this.cutEnd(guardCut, billed)] : [];
+    return Buffer.concat([...cutEnd, Buffer.from(note), writer.terminal()]);
   }
 
   /**
-   * One error event, then the stream ends without `[DONE]`. Where the client's head was not sent yet
+   * One error event, then the stream ends without a terminal frame. Where the client's head was not sent yet
    * (`client.isOpened`), the caller answers with a status instead, or tries another upstream.
    */
   fail(refusal: Refusal): boolean {
@@ -182,22 +174,31 @@ export class ChatStreamPump implements UpstreamReader {
 
   /** What fail() sends. */
   errorBytes(refusal: Refusal): Buffer {
-    return renderFrame(this.options.renderError(refusal));
+    return this.options.renderError(refusal);
   }
 
   private readonly takeFrame = (block: Buffer, start: number, end: number): void => {
     if (this.reason !== undefined) return;
     if (this.guarded?.holds(block, start, end)) return;
     const kind = this.accumulator.observe(block, start, end);
-    if (kind === 'done') {
-      this.decide('complete');
-    } else if (kind === 'error') {
+    if (kind === 'error') {
       this.abortUpstream();
       this.decide('upstream_error_event');
-    } else if (this.options.client.takesBytes && !this.isPreamble(kind)) {
-      this.writer.add(kind, block, start, end);
+      return;
     }
+    const { client, writer } = this.options;
+    if (client.takesBytes && !this.isPreamble(kind) && !writer.add(kind, block, start, end)) {
+      this.breakOff('a frame of the stream could not be read');
+    }
+    if (kind === 'done') this.decide('complete');
   };
+
+  /** What comes cannot be passed on. */
+  private breakOff(message: string): void {
+    this.failure = { kind: 'reset', message };
+    this.abortUpstream();
+    this.decide('upstream_broke');
+  }
 
   /** Nothing more comes; what waits for the guard comes before that. */
   private endUpstream(): void {
@@ -232,12 +233,7 @@ export class ChatStreamPump implements UpstreamReader {
   }
 
   private cutEnd({ reason, limit }: GuardCut, billed: TokenCounts | undefined): Buffer {
-    const { showUsage, clientModel } = this.options;
-    const frames = renderCutEnd(this.guarded?.sample, {
-      choices: this.reading.unfinishedChoices,
-      model: clientModel,
-      usage: showUsage ? billed : undefined,
-    });
+    const frames = this.options.writer.cutEnd(billed, this.guarded?.sample);
     return Buffer.concat([frames, Buffer.from(`: tollgate stream_${reason.replace('_', '=')} limit=${limit}\n\n`)]);
   }
 
@@ -257,7 +253,7 @@ export class ChatStreamPump implements UpstreamReader {
   }
 
   private flush(): void {
-    const batch = this.writer.take();
+    const batch = this.options.writer.take();
     if (!batch) return;
     if (this.gate === 'open') {
       this.deliver(batch);
@@ -332,7 +328,9 @@ export class ChatStreamPump implements UpstreamReader {
     if (this.reason !== undefined) return;
     clearTimeout(this.drainTimer);
     this.guarded?.drop();
-    if (!this.options.client.isGone || this.guardCut) this.reason = reason;
+    const { client, writer } = this.options;
+    if (reason === 'complete' && client.takesBytes) writer.complete();
+    if (!client.isGone || this.guardCut) this.reason = reason;
     else this.reason = reason === 'complete' ? 'client_left_drained' : 'client_left';
   }
 

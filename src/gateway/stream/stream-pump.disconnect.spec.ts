@@ -1,7 +1,7 @@
 import { refuse } from '../../kernel/errors';
 import { content, DONE, feed, hasEnded, opened, RESET, STOP, USAGE_ONLY } from '../../../test/support/chat-frames';
 import { pumpHarness, ScriptedClient } from '../../../test/support/pump-harness';
-import { type ChatStreamPumpOptions } from './chat-stream-pump';
+import { type StreamPumpOptions } from './stream-pump';
 
 describe('a client that hangs up', () => {
   beforeEach(() => {
@@ -11,7 +11,7 @@ describe('a client that hangs up', () => {
     jest.useRealTimers();
   });
 
-  const drain: Partial<Omit<ChatStreamPumpOptions, 'client'>> = { disconnectPolicy: 'drain', drainMs: 30_000 };
+  const drain: Partial<Omit<StreamPumpOptions, 'client'>> = { disconnectPolicy: 'drain', drainMs: 30_000 };
 
   it('is drained: the answer is read to its end and billed by what the upstream reports', async () => {
     const harness = await opened(drain);
