@@ -1,32 +1,43 @@
 import { createHash } from 'node:crypto';
-import { type Behaviour, type ToolCall } from './behaviour';
+import { type Behaviour, type Citation } from './behaviour';
+import { type SimRequest } from './request';
+import { type CalledTool } from './tools';
 
-/** What the simulator reads of a chat request; everything else passes it by. */
-export interface ChatRequest {
-  readonly model: string;
-  readonly isStream: boolean;
-  readonly wantsUsage: boolean;
-  readonly prompt: string;
-  readonly maxTokens: number | undefined;
-  readonly choices: number;
-}
-
+/** What is answered, before any dialect says it. */
 export interface Answer {
-  readonly id: string;
+  readonly serial: number;
   readonly createdSeconds: number;
+  readonly reasoning: Reasoning;
   /** The text in the pieces it is streamed in. */
   readonly pieces: readonly string[];
-  readonly toolCalls: readonly Required<ToolCall>[];
+  readonly citations: readonly Citation[];
+  /** Instead of a text. */
+  readonly refusal: readonly string[] | undefined;
+  readonly toolCalls: readonly CalledTool[];
+  /** As chat says it, unless the script says otherwise. */
   readonly finishReason: string;
+  /** What ended the text, where a stop sequence did. */
+  readonly stopSequence: string | undefined;
   readonly usage: Usage;
 }
 
-/** As OpenAI renders it. */
+export interface Reasoning {
+  readonly pieces: readonly string[];
+  readonly signature: string | undefined;
+  readonly redacted: string | undefined;
+  readonly isRaw: boolean;
+}
+
+/** As OpenAI's chat renders it; what a log has of every dialect. */
 export interface Usage {
   readonly prompt_tokens: number;
   readonly completion_tokens: number;
   readonly total_tokens: number;
-  readonly prompt_tokens_details: { readonly cached_tokens: number; readonly audio_tokens: number };
+  readonly prompt_tokens_details: {
+    readonly cached_tokens: number;
+    readonly audio_tokens: number;
+    readonly cache_write_tokens?: number;
+  };
   readonly completion_tokens_details: {
     readonly reasoning_tokens: number;
     readonly audio_tokens: number;
@@ -42,39 +53,96 @@ const WORDS = (
 ).split(' ');
 
 /** Equal requests under equal behaviour get equal texts, tool calls, finish reasons and usage. */
-export function composeAnswer(request: ChatRequest, behaviour: Behaviour, serial: number): Answer {
-  const allTokens =
-    behaviour.text === undefined ? makeText(request.prompt, behaviour.tokens) : tokenize(behaviour.text);
-  const limit = behaviour.ignoresMaxTokens === true ? undefined : request.maxTokens;
-  const tokens = limit === undefined ? allTokens : allTokens.slice(0, limit);
-  const toolCalls = (behaviour.toolCalls ?? []).map((call, index) => ({
-    id: call.id ?? `call_sim_${serial}_${index}`,
-    name: call.name,
-    arguments: call.arguments,
-  }));
-  const natural = tokens.length < allTokens.length ? 'length' : toolCalls.length > 0 ? 'tool_calls' : 'stop';
+export function composeAnswer(request: SimRequest, behaviour: Behaviour, serial: number): Answer {
+  const forced = behaviour.json !== undefined && request.wire !== 'openai-chat' ? request.forcedTool : undefined;
+  const toolCalls = toolCallsOf(request, behaviour, serial, forced);
+  const refusal = behaviour.refusal === undefined ? undefined : tokenize(behaviour.refusal);
+  const hasText = !refusal && (toolCalls.length === 0 || (behaviour.text !== undefined && forced === undefined));
+  const { tokens, natural, stopSequence } = hasText
+    ? textTokens(request, behaviour)
+    : { tokens: [], natural: toolCalls.length > 0 ? 'tool_calls' : 'stop', stopSequence: undefined };
+  const thoughts = behaviour.reasoning === undefined ? [] : tokenize(behaviour.reasoning);
   const toolTokens = toolCalls.reduce((sum, call) => sum + Math.ceil((call.name + call.arguments).length / 4), 0);
-  const texts = toolCalls.length > 0 && behaviour.text === undefined ? [] : tokens;
+  const written = (tokens.length + (refusal?.length ?? 0)) * request.choices + toolTokens;
   return {
-    id: `chatcmpl-sim-${serial}`,
+    serial,
     createdSeconds: Math.floor(Date.now() / 1000),
-    pieces: behaviour.chunks === undefined ? texts : regroup(texts.join(''), behaviour.chunks),
+    reasoning: {
+      pieces: thoughts,
+      signature: behaviour.signature,
+      redacted: behaviour.redactedReasoning,
+      isRaw: behaviour.isReasoningRaw === true,
+    },
+    pieces: behaviour.chunks === undefined ? tokens : regroup(tokens.join(''), behaviour.chunks),
+    citations: behaviour.citations ?? [],
+    refusal,
     toolCalls,
-    finishReason: behaviour.finishReason ?? natural,
-    usage: usageOf(request, behaviour, texts.length * request.choices + toolTokens),
+    finishReason: behaviour.finishReason ?? (toolCalls.length > 0 && natural === 'stop' ? 'tool_calls' : natural),
+    stopSequence,
+    usage: usageOf(request, behaviour, written, behaviour.reasoningTokens ?? thoughts.length),
   };
 }
 
-function usageOf(request: ChatRequest, behaviour: Behaviour, textTokens: number): Usage {
+function textTokens(
+  request: SimRequest,
+  behaviour: Behaviour,
+): { readonly tokens: readonly string[]; readonly natural: string; readonly stopSequence: string | undefined } {
+  const wanted = behaviour.json ?? behaviour.text;
+  const made = wanted === undefined ? makeText(request.prompt, behaviour.tokens) : tokenize(wanted);
+  const echo = behaviour.echoesImages === true ? tokenize(` Images: ${request.images.join('; ')}.`) : [];
+  const { kept, stopSequence } = beforeStop([...made, ...echo], request.stopSequences);
+  const limit = behaviour.ignoresMaxTokens === true ? undefined : request.maxTokens;
+  const tokens = limit === undefined ? kept : kept.slice(0, limit);
+  const isCut = tokens.length < kept.length;
+  return { tokens, natural: isCut ? 'length' : 'stop', stopSequence: isCut ? undefined : stopSequence };
+}
+
+function beforeStop(
+  tokens: readonly string[],
+  stopSequences: readonly string[],
+): { readonly kept: readonly string[]; readonly stopSequence: string | undefined } {
+  const text = tokens.join('');
+  const found = stopSequences
+    .map((sequence) => ({ sequence, at: text.indexOf(sequence) }))
+    .filter(({ at, sequence }) => at >= 0 && sequence !== '')
+    .sort((a, b) => a.at - b.at)[0];
+  if (!found) return { kept: tokens, stopSequence: undefined };
+  return { kept: tokenize(text.slice(0, found.at)), stopSequence: found.sequence };
+}
+
+const CALL_ID_PREFIX: Readonly<Record<string, string>> = { 'anthropic-messages': 'toolu' };
+
+function toolCallsOf(
+  request: SimRequest,
+  behaviour: Behaviour,
+  serial: number,
+  forced: string | undefined,
+): readonly CalledTool[] {
+  const called =
+    forced !== undefined && behaviour.json !== undefined
+      ? [{ name: forced, arguments: behaviour.json }]
+      : (behaviour.toolCalls ?? []);
+  const prefix = CALL_ID_PREFIX[request.wire] ?? 'call';
+  return called.map((call, index) => ({
+    id: `${prefix}_sim_${serial}_${index}`,
+    ...call,
+    isCustom: request.tools.some(({ name, isCustom }) => isCustom && name === call.name),
+  }));
+}
+
+function usageOf(request: SimRequest, behaviour: Behaviour, written: number, reasoning: number): Usage {
   const prompt = behaviour.promptTokens ?? Math.max(1, Math.ceil(Buffer.byteLength(request.prompt) / 4));
-  const reasoning = behaviour.reasoningTokens ?? 0;
   const isAdditive = behaviour.isReasoningAdditive === true;
-  const completion = behaviour.completionTokens ?? textTokens + (isAdditive ? 0 : reasoning);
+  const completion = behaviour.completionTokens ?? written + (isAdditive ? 0 : reasoning);
   return {
     prompt_tokens: prompt,
     completion_tokens: completion,
     total_tokens: prompt + completion + (isAdditive ? reasoning : 0),
-    prompt_tokens_details: { cached_tokens: behaviour.cachedTokens ?? 0, audio_tokens: 0 },
+    prompt_tokens_details: {
+      cached_tokens: behaviour.cachedTokens ?? 0,
+      audio_tokens: 0,
+      ...(behaviour.cacheWriteTokens === undefined ? {} : { cache_write_tokens: behaviour.cacheWriteTokens }),
+    },
     completion_tokens_details: {
       reasoning_tokens: reasoning,
       audio_tokens: 0,
@@ -85,8 +153,18 @@ function usageOf(request: ChatRequest, behaviour: Behaviour, textTokens: number)
 }
 
 export function zeroUsage(): Usage {
-  const none = { model: '', isStream: false, wantsUsage: true, prompt: '', maxTokens: undefined, choices: 1 };
-  return usageOf(none, { promptTokens: 0, completionTokens: 0 }, 0);
+  return {
+    prompt_tokens: 0,
+    completion_tokens: 0,
+    total_tokens: 0,
+    prompt_tokens_details: { cached_tokens: 0, audio_tokens: 0 },
+    completion_tokens_details: {
+      reasoning_tokens: 0,
+      audio_tokens: 0,
+      accepted_prediction_tokens: 0,
+      rejected_prediction_tokens: 0,
+    },
+  };
 }
 
 function makeText(prompt: string, tokens: number | undefined): string[] {
@@ -120,41 +198,4 @@ function regroup(text: string, chunks: number): string[] {
       .slice(Math.floor((i * characters.length) / chunks), Math.floor(((i + 1) * characters.length) / chunks))
       .join(''),
   );
-}
-
-/** @throws RequestError where a provider would answer 400. */
-export function readChatRequest(body: Readonly<Record<string, unknown>>): ChatRequest {
-  const { model, messages, stream, stream_options: streamOptions, n } = body;
-  if (typeof model !== 'string' || model === '') throw new RequestError('model', 'you must provide a model parameter');
-  if (!Array.isArray(messages) || messages.length === 0) throw new RequestError('messages', 'expected a list');
-  const limit = body.max_completion_tokens ?? body.max_tokens;
-  return {
-    model,
-    isStream: stream === true,
-    wantsUsage: isRecord(streamOptions) && streamOptions.include_usage === true,
-    prompt: messages.map((message: unknown) => (isRecord(message) ? textOf(message.content) : '')).join('\n'),
-    maxTokens: typeof limit === 'number' ? limit : undefined,
-    choices: typeof n === 'number' && n > 1 ? n : 1,
-  };
-}
-
-export class RequestError extends Error {
-  override readonly name = 'RequestError';
-
-  constructor(
-    readonly param: string,
-    message: string,
-  ) {
-    super(`Invalid value for '${param}': ${message}.`);
-  }
-}
-
-export function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
-}
-
-function textOf(content: unknown): string {
-  if (typeof content === 'string') return content;
-  if (!Array.isArray(content)) return '';
-  return content.map((part: unknown) => (isRecord(part) && typeof part.text === 'string' ? part.text : '')).join(' ');
 }

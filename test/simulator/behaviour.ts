@@ -1,6 +1,6 @@
 /**
  * What the simulator does with one call. Every field is optional; nothing given is a correct provider. The same names
- * are used in process (`script`), in `POST /__script` and in the request field `x_simulate`.
+ * are used in process (`script`), in `POST /__script` and in the request field `x_simulate`, whatever dialect the call is in.
  */
 export interface Behaviour {
   /** Name under which the call appears in the log (`ServedRecord.tag`): how a test finds its own call. */
@@ -14,19 +14,40 @@ export interface Behaviour {
   /** Number of content chunks the text is streamed in; default: one a token. */
   readonly chunks?: number;
   readonly toolCalls?: readonly ToolCall[];
+  /** The answer as JSON text; where the request forces one tool (not in chat), that tool's arguments. */
+  readonly json?: string;
+  /** What is thought before the answer: Anthropic's thinking, a summary in responses, `reasoning_content` in chat. */
+  readonly reasoning?: string;
+  /** In responses: the thoughts themselves (`reasoning_text`), not a summary of them. */
+  readonly isReasoningRaw?: boolean;
+  /** Proves the thoughts: Anthropic's signature, `encrypted_content` in responses, `reasoning_details` in chat. */
+  readonly signature?: string;
+  /** A thought that cannot be read, before the others (not in chat, where it is in `reasoning_details`). */
+  readonly redactedReasoning?: string;
+  /** The model would not answer: this instead of a text. */
+  readonly refusal?: string;
+  /** Of the whole text. */
+  readonly citations?: readonly Citation[];
+  /** The text ends with a list of the images that came. */
+  readonly echoesImages?: boolean;
+  /** As chat says it (`stop`, `length`, `tool_calls`, `content_filter`), or as the call's dialect does. */
   readonly finishReason?: string;
-  /** Writes on past the request's max_tokens / max_completion_tokens. */
+  /** Writes on past the request's maximum. */
   readonly ignoresMaxTokens?: boolean;
 
   // Usage
+  /** Other dialects than chat know `on`, `omitted`, `null` and `zero`. */
   readonly usage?: UsageStyle;
+  /** All of them, cached and cache-written ones included. */
   readonly promptTokens?: number;
   /** As reported, whatever the text is. */
   readonly completionTokens?: number;
   /** Part of promptTokens. */
   readonly cachedTokens?: number;
+  /** Part of promptTokens. */
+  readonly cacheWriteTokens?: number;
   readonly reasoningTokens?: number;
-  /** true (xAI): total = prompt + completion + reasoning. false (OpenAI): completion_tokens includes reasoning. */
+  /** true (xAI, chat only): total = prompt + completion + reasoning. false (OpenAI): completion_tokens includes reasoning. */
   readonly isReasoningAdditive?: boolean;
 
   // Pace
@@ -37,16 +58,18 @@ export interface Behaviour {
   readonly fail?: HttpFailure;
   readonly hangAt?: FailurePoint;
   readonly resetAt?: FailurePoint;
-  /** Ends the body properly, but without finish chunk, usage and `[DONE]`. */
+  /** Ends the body properly, but without finish chunk, usage and terminal frame. */
   readonly endAt?: number;
-  /** An error event inside the 200, after so many content chunks; the body then ends without `[DONE]`. */
+  /** An error event inside the 200, after so many content chunks; the body then ends without terminal frame. */
   readonly errorEventAt?: number;
   readonly errorEventMessage?: string;
+  /** Type of the error, or code in responses; there `response.failed` is that event in place of `error`. */
+  readonly errorEventType?: string;
   /** A data line that is not JSON, after so many content chunks; the stream goes on. */
   readonly garbageAt?: number;
 
   // The wire
-  /** false: the stream ends without `[DONE]`. */
+  /** false: the stream ends without its terminal frame. */
   readonly done?: boolean;
   /** Sizes of the writes the body is cut into, repeated; also inside a UTF-8 character. `[1]` is byte by byte. */
   readonly sliceBytes?: readonly number[];
@@ -57,7 +80,7 @@ export interface Behaviour {
   readonly comments?: boolean;
   /** A field of so many bytes is put into every content frame. */
   readonly padFrameBytes?: number;
-  /** Replay: the data lines of a recorded stream, in order; `[DONE]` follows unless `done` is false. */
+  /** Replay: the data lines of a recorded stream, in order; in chat `[DONE]` follows unless `done` is false. */
   readonly frames?: readonly string[];
   /** The whole body as it is, for a stream or not. */
   readonly body?: string;
@@ -66,18 +89,23 @@ export interface Behaviour {
 
 export interface ToolCall {
   readonly name: string;
-  /** JSON text; streamed in pieces of a few characters. */
+  /** JSON text (of a custom tool any text); streamed in pieces of a few characters. */
   readonly arguments: string;
   readonly id?: string;
 }
 
+export interface Citation {
+  readonly url: string;
+  readonly title: string;
+}
+
 /**
- * on: as OpenAI (own frame after the finish chunk, if asked; `usage: null` before). omitted: never. null: only nulls.
- * zero: explicit zeros. on_finish: on the finish chunk, asked or not (DeepSeek, Mistral). repeated: growing, on every
- * content chunk, and at the end. twice: at the end a wrong one (1 / 1), then the right one.
+ * on: as the dialect has it (chat: own frame after the finish chunk, if asked; `usage: null` before). omitted: never. null:
+ * only nulls. zero: explicit zeros. Chat only: on_finish: on the finish chunk, asked or not (DeepSeek, Mistral). repeated:
+ * growing, on every content chunk, and at the end. twice: at the end a wrong one (1 / 1), then the right one.
  */
 export type UsageStyle = (typeof USAGE_STYLES)[number];
-const USAGE_STYLES = ['on', 'omitted', 'null', 'zero', 'on_finish', 'repeated', 'twice'] as const;
+export const USAGE_STYLES = ['on', 'omitted', 'null', 'zero', 'on_finish', 'repeated', 'twice'] as const;
 
 export type FailurePoint = 'headers' | number;
 
@@ -86,95 +114,16 @@ export interface HttpFailure {
   /** Sent as it is: seconds or an HTTP date. */
   readonly retryAfter?: string;
   readonly message?: string;
+  /** Default: what the dialect says for the status. */
   readonly type?: string;
   readonly code?: string;
-  /** Instead of the OpenAI error object. */
+  /** Instead of the dialect's error object. */
   readonly body?: string;
   /** Only the first calls of a model fail so (counted since the last reset, per model and `stormKey`). */
   readonly firstCalls?: number;
   readonly stormKey?: string;
 }
 
-type Check = (value: unknown) => boolean;
-
-const isCount: Check = (v) => typeof v === 'number' && Number.isSafeInteger(v) && v >= 0;
-const isText: Check = (v) => typeof v === 'string';
-const isFlag: Check = (v) => typeof v === 'boolean';
-const isPoint: Check = (v) => v === 'headers' || isCount(v);
-const isListOf =
-  (check: Check): Check =>
-  (v) =>
-    Array.isArray(v) && v.every(check);
-const isOneOf =
-  (...allowed: readonly unknown[]): Check =>
-  (v) =>
-    allowed.includes(v);
-const isPositive: Check = (v) => isCount(v) && v !== 0;
-
-const FAILURE_CHECKS: Record<keyof HttpFailure, Check> = {
-  status: (v) => isCount(v) && Number(v) >= 200 && Number(v) <= 599,
-  retryAfter: isText,
-  message: isText,
-  type: isText,
-  code: isText,
-  body: isText,
-  firstCalls: isCount,
-  stormKey: isText,
-};
-const TOOL_CHECKS: Record<keyof ToolCall, Check> = { name: isText, arguments: isText, id: isText };
-
-const CHECKS: Record<keyof Behaviour, Check> = {
-  tag: isText,
-  text: isText,
-  tokens: isCount,
-  chunks: isPositive,
-  toolCalls: isListOf((v) => unfitField(v, TOOL_CHECKS, ['name', 'arguments']) === undefined),
-  finishReason: isText,
-  ignoresMaxTokens: isFlag,
-  usage: isOneOf(...USAGE_STYLES),
-  promptTokens: isCount,
-  completionTokens: isCount,
-  cachedTokens: isCount,
-  reasoningTokens: isCount,
-  isReasoningAdditive: isFlag,
-  headersDelayMs: isCount,
-  paceMs: isCount,
-  fail: (v) => unfitField(v, FAILURE_CHECKS, ['status']) === undefined,
-  hangAt: isPoint,
-  resetAt: isPoint,
-  endAt: isCount,
-  errorEventAt: isCount,
-  errorEventMessage: isText,
-  garbageAt: isCount,
-  done: isFlag,
-  sliceBytes: (v) => isListOf(isPositive)(v) && (v as unknown[]).length > 0,
-  splitAtByte: isCount,
-  lineEnding: isOneOf('\n', '\r\n', '\r'),
-  comments: isFlag,
-  padFrameBytes: isCount,
-  frames: isListOf(isText),
-  body: isText,
-  contentType: isText,
-};
-
-/** @throws BehaviourError naming the field: a misspelt directive must not look like a passing test. */
-export function parseBehaviour(value: unknown): Behaviour {
-  const unfit = unfitField(value, CHECKS, []);
-  if (unfit !== undefined) throw new BehaviourError(`simulator: bad or unknown behaviour field "${unfit}"`);
-  return value as Behaviour;
-}
-
 export class BehaviourError extends Error {
   override readonly name = 'BehaviourError';
-}
-
-function unfitField(value: unknown, checks: Readonly<Record<string, Check>>, required: string[]): string | undefined {
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) return '(not an object)';
-  const missing = required.find((field) => !(field in value));
-  if (missing !== undefined) return missing;
-  for (const [field, fieldValue] of Object.entries(value)) {
-    const check = Object.hasOwn(checks, field) ? checks[field] : undefined;
-    if (check?.(fieldValue) !== true) return field;
-  }
-  return undefined;
 }

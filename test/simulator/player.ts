@@ -1,11 +1,12 @@
 import { type ServerResponse } from 'node:http';
 import { setImmediate as nextTurn, setTimeout as delay } from 'node:timers/promises';
-import { type Answer, type ChatRequest } from './answer';
+import { type Answer } from './answer';
 import { type Behaviour, type HttpFailure } from './behaviour';
-import { type Frame, renderErrorEvent, renderGarbage, renderStream, renderWhole } from './render';
+import { type SimRequest } from './request';
 import { type ServedLog, type ServedRecord } from './served-log';
+import { type Frame, type Wire } from './wire';
 
-/** Plays one answer onto one response, and writes down what went out. */
+/** Plays one answer onto one response, in one dialect, and writes down what went out. */
 export class Player {
   private readonly gone = new AbortController();
   private sliceIndex = 0;
@@ -15,6 +16,7 @@ export class Player {
     private readonly record: ServedRecord,
     private readonly log: ServedLog,
     private readonly behaviour: Behaviour,
+    private readonly wire: Wire,
   ) {
     response.once('close', () => {
       this.gone.abort();
@@ -23,7 +25,7 @@ export class Player {
   }
 
   /** Resolves when the call ended or hangs. Never rejects for a client that left. */
-  async play(request: ChatRequest, answer: Answer, failure: HttpFailure | undefined): Promise<void> {
+  async play(request: SimRequest, answer: Answer, failure: HttpFailure | undefined): Promise<void> {
     try {
       if (this.behaviour.headersDelayMs !== undefined) await this.wait(this.behaviour.headersDelayMs);
       if (this.behaviour.hangAt === 'headers') return;
@@ -32,7 +34,7 @@ export class Player {
         return;
       }
       if (failure !== undefined) this.refuse(failure);
-      else if (this.behaviour.body !== undefined) await this.sendRaw(this.behaviour.body, request.isStream);
+      else if (this.behaviour.body !== undefined) await this.sendRaw(this.behaviour.body, request, answer);
       else if (request.isStream) await this.stream(request, answer);
       else await this.sendWhole(request, answer);
     } catch (error) {
@@ -41,58 +43,57 @@ export class Player {
   }
 
   refuse(failure: HttpFailure): void {
-    const { status, message = `scripted failure ${status}`, type = 'server_error', code = null } = failure;
-    const body = failure.body ?? JSON.stringify({ error: { message, type, param: null, code } });
-    this.head(status, 'application/json', {
+    const body = failure.body ?? JSON.stringify(this.wire.errorBody(failure));
+    this.head(failure.status, 'application/json', {
       'content-length': String(Buffer.byteLength(body)),
       ...(failure.retryAfter === undefined ? {} : { 'retry-after': failure.retryAfter }),
     });
     this.finish(body, 'refused');
   }
 
-  private async sendWhole(request: ChatRequest, answer: Answer): Promise<void> {
-    const { json, usage } = renderWhole(request, answer, this.behaviour);
+  private async sendWhole(request: SimRequest, answer: Answer): Promise<void> {
+    const { json, usage } = this.wire.whole(request, answer, this.behaviour);
     this.head(200, 'application/json', { 'content-length': String(Buffer.byteLength(json)) });
     this.record.usage = usage ?? null;
     this.record.text = answer.pieces.join('');
-    await this.sendBody(Buffer.from(json));
+    await this.sendBody(Buffer.from(json), request, answer);
   }
 
-  private async sendRaw(body: string, isStream: boolean): Promise<void> {
-    this.head(200, isStream ? 'text/event-stream' : 'application/json', {});
-    await this.sendBody(Buffer.from(body));
+  private async sendRaw(body: string, request: SimRequest, answer: Answer): Promise<void> {
+    this.head(200, request.isStream ? 'text/event-stream' : 'application/json', {});
+    await this.sendBody(Buffer.from(body), request, answer);
   }
 
   /** A body that is not paced by frames: failure points count the writes. */
-  private async sendBody(body: Buffer): Promise<void> {
-    if (await this.failsAfter(0)) return;
+  private async sendBody(body: Buffer, request: SimRequest, answer: Answer): Promise<void> {
+    if (await this.failsAfter(0, request, answer)) return;
     let sent = 0;
     for (const slice of this.slices(body)) {
       await this.write(slice);
       sent += 1;
-      if (await this.failsAfter(sent)) return;
+      if (await this.failsAfter(sent, request, answer)) return;
     }
     this.record.wasTerminalSent = true;
     this.finish('', 'complete');
   }
 
-  private async stream(request: ChatRequest, answer: Answer): Promise<void> {
+  private async stream(request: SimRequest, answer: Answer): Promise<void> {
+    const frames = this.wire.stream(request, answer, this.behaviour);
     this.head(200, 'text/event-stream; charset=utf-8', { 'cache-control': 'no-cache' });
     this.response.flushHeaders();
-    const frames = renderStream(request, answer, this.behaviour);
     if (this.behaviour.splitAtByte !== undefined || this.behaviour.sliceBytes !== undefined) {
       await this.streamSliced(frames);
       return;
     }
-    if (await this.failsAfter(0)) return;
+    if (await this.failsAfter(0, request, answer)) return;
     for (const frame of frames) {
       if (this.behaviour.paceMs !== undefined && this.record.contentChunks > 0) await this.wait(this.behaviour.paceMs);
       if (this.record.contentChunks === this.behaviour.garbageAt && frame.isContent) {
-        await this.write(renderGarbage(this.behaviour).bytes);
+        await this.write(this.wire.garbage(this.behaviour).bytes);
       }
       await this.write(frame.bytes);
       this.note(frame);
-      if (frame.isContent && (await this.failsAfter(this.record.contentChunks))) return;
+      if (frame.isContent && (await this.failsAfter(this.record.contentChunks, request, answer))) return;
     }
     this.record.wasTerminalSent = this.behaviour.done !== false;
     this.finish('', 'complete');
@@ -126,7 +127,7 @@ export class Player {
   }
 
   /** @returns true when the call has met its scripted end. */
-  private async failsAfter(contentChunks: number): Promise<boolean> {
+  private async failsAfter(contentChunks: number, request: SimRequest, answer: Answer): Promise<boolean> {
     const { hangAt, resetAt, endAt, errorEventAt } = this.behaviour;
     if (hangAt === contentChunks) return true;
     if (resetAt === contentChunks) {
@@ -136,7 +137,7 @@ export class Player {
       return true;
     }
     if (errorEventAt === contentChunks) {
-      this.finish(renderErrorEvent(this.behaviour).bytes, 'cut_short');
+      this.finish(this.wire.errorEvent(request, answer, this.behaviour).bytes, 'cut_short');
       return true;
     }
     if (endAt === contentChunks) {
@@ -150,7 +151,7 @@ export class Player {
     this.record.status = status;
     this.response.writeHead(status, {
       'content-type': this.behaviour.contentType ?? contentType,
-      'x-request-id': `req_sim_${this.record.serial}`,
+      [this.wire.name === 'anthropic-messages' ? 'request-id' : 'x-request-id']: `req_sim_${this.record.serial}`,
       ...headers,
     });
   }

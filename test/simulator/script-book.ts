@@ -17,6 +17,11 @@ export class ScriptBook {
     return (queue.length > 1 ? queue.shift() : queue[0]) ?? {};
   }
 
+  /** Consumes nothing that is not of this very name. */
+  nextOf(name: string): Behaviour {
+    return this.scripts.has(name) ? this.next(name) : {};
+  }
+
   /** Counts the call towards the storm and says whether it is one of those that fail. */
   failsNow(model: string, failure: HttpFailure): boolean {
     if (failure.firstCalls === undefined) return true;

@@ -1,4 +1,5 @@
 import { type Usage } from './answer';
+import { type WireName } from './request';
 
 /**
  * How a call ended, as seen from the upstream.
@@ -11,11 +12,17 @@ export type ServedOutcome = 'running' | 'complete' | 'refused' | 'client_aborted
 /** What was served for one call: joins client, upstream and ledger in a test. */
 export interface ServedRecord {
   readonly serial: number;
-  readonly model: string;
-  readonly isStream: boolean;
-  readonly tag: string | null;
+  /** Dialect of the call. */
+  readonly wire: WireName;
+  /** Path and query as they came. */
+  readonly url: string;
+  model: string;
+  isStream: boolean;
+  tag: string | null;
   /** x-request-id, else traceparent, of the request. */
   readonly traceHeader: string | null;
+  /** In which header the credentials came; null: in none. */
+  readonly credentials: 'bearer' | 'x-api-key' | null;
   /** Request headers, credentials left out. */
   readonly headers: Readonly<Record<string, string>>;
   readonly bodySha256: string;
@@ -27,9 +34,9 @@ export interface ServedRecord {
   text: string;
   /** Body bytes handed to the socket. */
   bytesSent: number;
-  /** The last usage put on the wire; null where none was. */
+  /** The last usage put on the wire, whatever the dialect as chat would say it; null where none was. */
   usage: Usage | null;
-  /** The stream's `[DONE]` or the whole body was handed to the socket. */
+  /** The stream's terminal frame or the whole body was handed to the socket. */
   wasTerminalSent: boolean;
   outcome: ServedOutcome;
   readonly receivedAtMs: number;

@@ -1,11 +1,19 @@
 import { createHash } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import { type AddressInfo } from 'node:net';
-import { composeAnswer, isRecord, readChatRequest, RequestError } from './answer';
-import { type Behaviour, BehaviourError, parseBehaviour } from './behaviour';
+import { composeAnswer } from './answer';
+import { type Behaviour, BehaviourError, type HttpFailure } from './behaviour';
+import { parseBehaviour } from './behaviour-checks';
 import { Player } from './player';
+import { isRecord, type JsonRecord, RequestError } from './request';
 import { ScriptBook } from './script-book';
 import { ServedLog, type ServedRecord } from './served-log';
+import { type Wire } from './wire';
+import { chatWire } from './wires/chat';
+import { countTokensWire } from './wires/count-tokens';
+import { embeddingsWire } from './wires/embeddings';
+import { messagesWire } from './wires/messages';
+import { responsesWire } from './wires/responses';
 
 export interface SimulatorOptions {
   /** 0 (default): any free port. */
@@ -15,7 +23,7 @@ export interface SimulatorOptions {
 }
 
 export interface Simulator {
-  /** Without trailing slash; a provider's base_url is `${url}/v1`. */
+  /** Without trailing slash; a provider's base_url is `${url}/v1`, or this for the kind `anthropic`. */
   readonly url: string;
   readonly port: number;
   /** Copies, oldest first. */
@@ -30,7 +38,7 @@ export interface Simulator {
   close(): Promise<void>;
 }
 
-/** A scripted OpenAI-compatible provider on 127.0.0.1. */
+/** A scripted provider on 127.0.0.1 that speaks OpenAI's and Anthropic's dialects. */
 export async function startSimulator(options: SimulatorOptions = {}): Promise<Simulator> {
   const desk = new Desk(options.defaults ?? {});
   const server = createServer((request, response) => {
@@ -59,6 +67,14 @@ export async function startSimulator(options: SimulatorOptions = {}): Promise<Si
 
 const MODELS = ['sim-small', 'sim-large'];
 
+const WIRES: Readonly<Record<string, Wire>> = {
+  '/v1/chat/completions': chatWire,
+  '/v1/responses': responsesWire,
+  '/v1/messages': messagesWire,
+  '/v1/messages/count_tokens': countTokensWire,
+  '/v1/embeddings': embeddingsWire,
+};
+
 /** Receives calls and hands each to a player. */
 class Desk {
   readonly log = new ServedLog();
@@ -71,8 +87,9 @@ class Desk {
     const path = (request.url ?? '/').split('?')[0] ?? '/';
     const body = await readBody(request);
     const route = `${request.method ?? 'GET'} ${path}`;
-    if (route === 'POST /v1/chat/completions') {
-      await this.chat(request, response, body);
+    const wire = request.method === 'POST' && Object.hasOwn(WIRES, path) ? WIRES[path] : undefined;
+    if (wire) {
+      await this.serve(wire, request, response, body);
     } else if (route === 'GET /v1/models') {
       answerJson(response, 200, { object: 'list', data: [...MODELS, ...this.scripts.models()].map(modelObject) });
     } else if (route === 'GET /__served') {
@@ -105,42 +122,44 @@ class Desk {
     }
   }
 
-  private async chat(request: IncomingMessage, response: ServerResponse, bytes: Buffer): Promise<void> {
-    let parsed: unknown;
+  private async serve(wire: Wire, request: IncomingMessage, response: ServerResponse, bytes: Buffer): Promise<void> {
+    const record = this.begin(wire, request, bytes);
     try {
-      parsed = JSON.parse(bytes.toString());
-      if (!isRecord(parsed)) throw new RequestError('body', 'expected a JSON object');
-      const chat = readChatRequest(parsed);
-      const behaviour = {
-        ...this.defaults,
-        ...this.scripts.next(chat.model),
-        ...(parsed.x_simulate === undefined ? {} : parseBehaviour(parsed.x_simulate)),
-      };
-      const record = this.begin(request, bytes, chat.model, chat.isStream, behaviour.tag ?? null);
+      const body: unknown = JSON.parse(bytes.toString());
+      if (!isRecord(body)) throw new RequestError('body', 'expected a JSON object');
+      record.model = typeof body.model === 'string' ? body.model : '';
+      const asked = wire.read(body);
+      record.isStream = asked.isStream;
+      const behaviour = this.behaviourOf(wire, asked.model, body);
+      record.tag = behaviour.tag ?? null;
+      const player = new Player(response, record, this.log, behaviour, wire);
+      const refusal = unauthorized(wire, request, record);
+      if (refusal) {
+        player.refuse(refusal);
+        return;
+      }
       const { fail } = behaviour;
-      const failure = fail !== undefined && this.scripts.failsNow(chat.model, fail) ? fail : undefined;
-      const answer = composeAnswer(chat, behaviour, record.serial);
-      await new Player(response, record, this.log, behaviour).play(chat, answer, failure);
+      const failure = fail !== undefined && this.scripts.failsNow(asked.model, fail) ? fail : undefined;
+      await player.play(asked, composeAnswer(asked, behaviour, record.serial), failure);
     } catch (error) {
       if (!(error instanceof SyntaxError || error instanceof RequestError || error instanceof BehaviourError))
         throw error;
-      const model = isRecord(parsed) && typeof parsed.model === 'string' ? parsed.model : '';
-      const record = this.begin(request, bytes, model, false, null);
-      new Player(response, record, this.log, {}).refuse({
-        status: 400,
-        message: error.message,
-        type: 'invalid_request_error',
-      });
+      const failure = { status: 400, message: error.message, type: 'invalid_request_error' };
+      new Player(response, record, this.log, {}, wire).refuse(failure);
     }
   }
 
-  private begin(
-    request: IncomingMessage,
-    body: Buffer,
-    model: string,
-    isStream: boolean,
-    tag: string | null,
-  ): ServedRecord {
+  private behaviourOf(wire: Wire, model: string, body: JsonRecord): Behaviour {
+    // Counting is asked beside the calls: it must not use up what is scripted for them.
+    const scripted = wire === countTokensWire ? this.scripts.nextOf(`${model}#count_tokens`) : this.scripts.next(model);
+    return {
+      ...this.defaults,
+      ...scripted,
+      ...(body.x_simulate === undefined ? {} : parseBehaviour(body.x_simulate)),
+    };
+  }
+
+  private begin(wire: Wire, request: IncomingMessage, body: Buffer): ServedRecord {
     const headers = Object.fromEntries(
       Object.entries(request.headers)
         .filter(([name]) => name !== 'authorization' && name !== 'x-api-key')
@@ -148,10 +167,13 @@ class Desk {
     );
     const record = {
       serial: ++this.serial,
-      model,
-      isStream,
-      tag,
+      wire: wire.name,
+      url: request.url ?? '/',
+      model: '',
+      isStream: false,
+      tag: null,
       traceHeader: headers['x-request-id'] ?? headers.traceparent ?? null,
+      credentials: credentialsOf(request),
       headers,
       bodySha256: createHash('sha256').update(body).digest('hex'),
       status: null,
@@ -167,6 +189,19 @@ class Desk {
     };
     return this.log.begin(record, body.toString());
   }
+}
+
+function credentialsOf({ headers }: IncomingMessage): ServedRecord['credentials'] {
+  if (headers.authorization?.startsWith('Bearer ') === true) return 'bearer';
+  return headers['x-api-key'] === undefined ? null : 'x-api-key';
+}
+
+/** As Anthropic does; what is called with a bearer token is a gateway that speaks its dialect, and not as strict. */
+function unauthorized(wire: Wire, request: IncomingMessage, record: ServedRecord): HttpFailure | undefined {
+  if (wire.name !== 'anthropic-messages' || record.credentials === 'bearer') return undefined;
+  if (record.credentials === null) return { status: 401, message: 'x-api-key header is required' };
+  if (request.headers['anthropic-version'] !== undefined) return undefined;
+  return { status: 400, message: 'anthropic-version: header is required' };
 }
 
 function modelObject(id: string): object {
