@@ -96,7 +96,7 @@ describe('the simulator as OpenAI’s chat', () => {
   it.each(['END', ['two', 'END']])('ends before a stop sequence (%j)', async (stop) => {
     simulator.script('chat-sim', { text: 'one END two' });
     const { choices } = await client.chat.completions.create(ask({ stop }));
-    expect([choices[0]?.message.content, choices[0]?.finish_reason]).toEqual(['one', 'stop']);
+    expect([choices[0]?.message.content, choices[0]?.finish_reason]).toEqual(['one ', 'stop']);
   });
 
   it('lists the images that came', async () => {
