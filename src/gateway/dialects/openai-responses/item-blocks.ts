@@ -1,6 +1,7 @@
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { isArray } from '../json-value';
 import type { NeutralBlock, NeutralCitation, NeutralEvent } from '../neutral/neutral-event';
+import { redactedDataIn } from './redacted-reasoning';
 
 /** A part of a message, which is a block of its own. */
 interface PartPlace {
@@ -159,7 +160,9 @@ export class ItemBlocks {
       if (signature !== undefined) this.emit({ type: 'signature', block: thought.block.block, signature });
       this.stop(thought.block);
     } else if (signature !== undefined) {
-      this.stop(this.start({ kind: 'redacted_reasoning', data: signature, ...this.idOf(index) }));
+      this.stop(
+        this.start({ kind: 'redacted_reasoning', data: redactedDataIn(signature) ?? signature, ...this.idOf(index) }),
+      );
     }
   }
 

@@ -17,15 +17,18 @@ export function usageFromResponses(usage: unknown): TokenCounts | undefined {
   });
 }
 
-/** The other way round. */
+/** The other way round. Audio is counted where the answer was spoken. */
 export function responsesUsageOf(tokens: TokenCounts): JsonObject {
   const input = tokens.inputUncached + tokens.inputCached + tokens.cacheWrite + tokens.image;
   const output = tokens.output + tokens.reasoning + tokens.audio;
   return {
     input_tokens: input,
-    input_tokens_details: { cached_tokens: tokens.inputCached },
+    input_tokens_details: { cached_tokens: tokens.inputCached, cache_write_tokens: tokens.cacheWrite },
     output_tokens: output,
-    output_tokens_details: { reasoning_tokens: tokens.reasoning },
+    output_tokens_details: {
+      reasoning_tokens: tokens.reasoning,
+      ...(tokens.audio > 0 ? { audio_tokens: tokens.audio } : {}),
+    },
     total_tokens: input + output,
   };
 }
