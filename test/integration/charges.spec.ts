@@ -41,7 +41,7 @@ describe('a charge from reserve to ledger', () => {
   async function projection(
     tenantId: string,
   ): Promise<{ held: string; posted: string; version: string; holds: number }> {
-    await money.module.get(ProjectionQueue).drain(2_000);
+    await money.module.get(ProjectionQueue).drain(15_000);
     const state = await money.redis.client.hgetall(quotaKey(tenantId));
     return {
       held: state.held ?? '',

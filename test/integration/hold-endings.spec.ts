@@ -39,7 +39,7 @@ describe('ending holds in the projection', () => {
   beforeEach(async () => {
     stage.clock.offsetMs = NOON_MS - Date.now();
     limits = await createTenant(money, nanoUsd(POSTED), everyScope());
-    await money.module.get(ProjectionQueue).drain(2_000);
+    await money.module.get(ProjectionQueue).drain(15_000);
     version = 1n;
   });
 

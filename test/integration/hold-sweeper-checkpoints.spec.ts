@@ -97,7 +97,7 @@ describe('the sweeper, of a dead process that streamed', () => {
 
   /** What the projection has of the tenant, when everybody has told it. */
   async function projected(): Promise<object> {
-    await Promise.all([dead, living].map((process) => process.module.get(ProjectionQueue).drain(2_000)));
+    await Promise.all([dead, living].map((process) => process.module.get(ProjectionQueue).drain(15_000)));
     const { client } = living.redis;
     const [held, posted] = await client.hmget(quotaKey(limits.tenantId), 'held', 'posted');
     return {

@@ -10,6 +10,7 @@ import { QuotaUnavailableError } from '../../src/quota/quota-store.port';
 import { RedisAwayError } from '../../src/quota/redis/redis-away.error';
 import type { CallerLimits } from '../../src/quota/scopes/caller-limits';
 import type { HoldSweeper } from '../../src/sync/hold-sweeper';
+import { eventually } from '../support/eventually';
 import { adjust, createTenant, type MoneyProcess, openCharge, outputOf, reserve } from '../support/money-harness';
 import {
   DEAD_AFTER_MS,
@@ -22,6 +23,8 @@ import {
   sweeperOf,
   type SweepStage,
 } from './hold-sweeper-stage';
+
+const SWEPT_WITHIN_MS = 20_000;
 
 describe('the hold sweeper, where a projection is damaged', () => {
   let stage: SweepStage;
@@ -50,6 +53,18 @@ describe('the hold sweeper, where a projection is damaged', () => {
     await sweeper.sweep();
   }
 
+  /** Rounds until it is so: one that meets a slow server is rightly followed by another. */
+  async function sweepUntil(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+    const round = async (): Promise<true | undefined> => {
+      await sweep();
+      return (await isSo()) || undefined;
+    };
+    await eventually(what, round, SWEPT_WITHIN_MS);
+  }
+
+  const sweepUntilSwept = (): Promise<void> =>
+    sweepUntil('the dead process is swept', async () => (await statusOfDead()) === 'swept');
+
   async function setStatusOfDead(status: 'alive' | 'dead'): Promise<void> {
     await living.pool.query(`update gateway_process set status = $2 where id = $1`, [idOf(dead), status]);
   }
@@ -73,12 +88,9 @@ describe('the hold sweeper, where a projection is damaged', () => {
       const limits = await createTenant(dead, nanoUsd(1_000n));
       await untold(limits, ending);
       await living.redis.client.del(quotaKey(limits.tenantId));
-      await sweep();
       const keys = [quotaKey(limits.tenantId), holdsKey(limits.tenantId)];
-      expect(await living.redis.client.exists(...keys)).toBe(0);
-      await sweep();
-      await sweep();
-      expect(await statusOfDead()).toBe('swept');
+      await sweepUntil('the hold is gone', async () => (await living.redis.client.exists(...keys)) === 0);
+      await sweepUntilSwept();
       const posted = ending === 'COMMITTED' ? 990n : 1_000n;
       expect((await reserve(living, limits, posted + 1n)).admitted).toBe(false);
       expect((await reserve(living, limits, posted)).admitted).toBe(true);
@@ -88,8 +100,10 @@ describe('the hold sweeper, where a projection is damaged', () => {
       const limits = await createTenant(dead, nanoUsd(1_000n), { dailyQuota: 10 });
       await untold(limits, ending);
       await living.redis.client.hdel(quotaKey(limits.tenantId), field);
-      await sweep();
-      expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
+      await sweepUntil(
+        'the hold is gone',
+        async () => (await living.redis.client.hlen(holdsKey(limits.tenantId))) === 0,
+      );
       expect(await living.redis.client.hexists(quotaKey(limits.tenantId), field)).toBe(0);
     });
   });
@@ -101,10 +115,9 @@ describe('the hold sweeper, where a projection is damaged', () => {
       await living.redis.client.hset(quotaKey(damaged.tenantId), 'version', 'x');
       jest.spyOn(dead.module.get(ProjectionQueue), 'settle').mockReturnValue(undefined);
       await adjust(dead, other.tenantId, nanoUsd(1_000n));
-      await sweep();
-      expect((await reserve(living, other, 1_000n)).admitted).toBe(true);
-      await sweep();
-      expect(await statusOfDead()).toBe('swept');
+      await sweepUntil('the other hears it', async () => (await reserve(living, other, 1_000n)).admitted);
+      expect(await statusOfDead()).toBe('dead');
+      await sweepUntilSwept();
     });
 
     it('is rebuilt by the ledger, and nobody else waits', async () => {
@@ -113,12 +126,10 @@ describe('the hold sweeper, where a projection is damaged', () => {
       const [damaged] = tenants;
       if (!damaged) throw new Error('no tenant');
       await living.redis.client.hset(quotaKey(damaged.tenantId), 'version', 'x');
-      await sweep();
-      const left = tenants.map(({ tenantId }) => living.redis.client.hlen(holdsKey(tenantId)));
-      expect(await Promise.all(left)).toEqual([0, 0]);
-      await sweep();
-      await sweep();
-      expect(await statusOfDead()).toBe('swept');
+      const keys = tenants.map(({ tenantId }) => holdsKey(tenantId));
+      await sweepUntil('no hold is left', async () => (await living.redis.client.exists(...keys)) === 0);
+      expect(await statusOfDead()).toBe('dead');
+      await sweepUntilSwept();
       for (const limits of tenants) {
         expect((await reserve(living, limits, 991n)).admitted).toBe(false);
         expect((await reserve(living, limits, 990n)).admitted).toBe(true);
@@ -130,12 +141,12 @@ describe('the hold sweeper, where a projection is damaged', () => {
       await reserve(living, limits, 1n);
       await sweep();
       const settle = jest.spyOn(living.store, 'settle').mockRejectedValue(new QuotaUnavailableError('Redis is away'));
+      await sweepUntil('a round tells balances', () => settle.mock.calls.length > 0);
+      expect(await statusOfDead()).toBe('dead');
       await sweep();
-      expect(settle).toHaveBeenCalledTimes(1);
       expect(await statusOfDead()).toBe('dead');
       settle.mockRestore();
-      await sweep();
-      expect(await statusOfDead()).toBe('swept');
+      await sweepUntilSwept();
     });
   });
 
@@ -159,18 +170,16 @@ describe('the hold sweeper, where a projection is damaged', () => {
       const [first = ''] = await living.redis.client.smembers(tenantsOfProcessKey(idOf(dead)));
       await damage(first);
       const complained = jest.spyOn(Logger.prototype, 'error').mockReturnValue(undefined);
-      await sweep();
-      const left = tenants.map(({ tenantId }) => living.redis.client.exists(holdsKey(tenantId)));
-      expect(await Promise.all(left)).toEqual([0, 0, 0, 0]);
-      await sweep();
-      await sweep();
-      expect(await statusOfDead()).toBe('swept');
+      const keys = tenants.map(({ tenantId }) => holdsKey(tenantId));
+      await sweepUntil('no hold is left', async () => (await living.redis.client.exists(...keys)) === 0);
+      expect(await statusOfDead()).toBe('dead');
+      await sweepUntilSwept();
       for (const limits of tenants) {
         expect((await reserve(living, limits, 991n)).admitted).toBe(false);
         const charge = await openCharge(living, limits, 990n);
         await charge.void({ reasonCode: 'UPSTREAM_ERROR', endReason: 'failed' });
       }
-      expect(await living.module.get(ProjectionQueue).drain(2_000)).toBe(true);
+      expect(await living.module.get(ProjectionQueue).drain(15_000)).toBe(true);
       await expectInvariants(living);
       expect(complained).not.toHaveBeenCalled();
     });
@@ -191,9 +200,8 @@ describe('the hold sweeper, where a projection is damaged', () => {
       expect(complained).toHaveBeenCalledTimes(1);
       expect(await statusOfDead()).toBe('dead');
       monotonic.mockImplementation(() => performance.now() + 10_000);
-      for (let round = 0; round < 3; round += 1) await sweep();
+      await sweepUntilSwept();
       expect(await living.redis.client.exists(holdsKey(first))).toBe(0);
-      expect(await statusOfDead()).toBe('swept');
     });
 
     it('is what the proof names, which goes on with the others', async () => {
@@ -219,8 +227,7 @@ describe('the hold sweeper, where a projection is damaged', () => {
       const limits = await createTenant(dead, nanoUsd(1_000n));
       await reserve(dead, limits, 400n);
       await overwrite(dead);
-      for (let round = 0; round < 3; round += 1) await sweep();
-      expect(await statusOfDead()).toBe('swept');
+      await sweepUntilSwept();
       expect(await reserve(living, limits, 1_000n)).toMatchObject({ admitted: true });
     });
 
@@ -229,8 +236,7 @@ describe('the hold sweeper, where a projection is damaged', () => {
       await reserve(dead, before, 400n);
       await overwrite(dead);
       expect(await reserve(dead, after, 400n)).toMatchObject({ admitted: true });
-      for (let round = 0; round < 3; round += 1) await sweep();
-      expect(await statusOfDead()).toBe('swept');
+      await sweepUntilSwept();
       for (const limits of [before, after]) expect((await reserve(living, limits, 1_000n)).admitted).toBe(true);
     });
 
@@ -280,8 +286,7 @@ describe('the hold sweeper, where a projection is damaged', () => {
       await another.sweep();
       await sweeper.sweep();
       expect(await statusOfDead()).toBe('dead');
-      await sweep();
-      expect(await statusOfDead()).toBe('swept');
+      await sweepUntilSwept();
     });
   });
 });

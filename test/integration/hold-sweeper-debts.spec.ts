@@ -129,7 +129,7 @@ describe('what dead processes owe', () => {
       const limits = await createTenant(dead, nanoUsd(1_000n));
       const charge = await openCharge(dead, limits, 1_000n);
       await charge.settle(outputOf(1_000));
-      expect(await dead.module.get(ProjectionQueue).drain(2_000)).toBe(true);
+      expect(await dead.module.get(ProjectionQueue).drain(15_000)).toBe(true);
       neverTold();
       await dead.ledger.refund({
         tenantId: limits.tenantId,

@@ -5,7 +5,7 @@ import type { Settings } from '../../src/platform/config/settings';
 import { ProcessIdentity } from '../../src/platform/process/process-identity';
 import { DeadCharges } from '../../src/sync/dead-charges';
 import { HoldSweeper } from '../../src/sync/hold-sweeper';
-import { type MoneyProcess, startMoneyProcess } from '../support/money-harness';
+import { type MoneyProcess, startMoneyProcess, withPatience } from '../support/money-harness';
 import { createTestDatabase, type TestDatabase } from '../support/test-database';
 import { startTestRedis } from '../support/test-redis';
 import { testSettings } from '../support/test-settings';
@@ -62,7 +62,7 @@ export async function openSweepStage(): Promise<SweepStage> {
     database,
     start: async (overrides = {}) => {
       const servers = { databaseUrl: database.url, redisUrl: redis.url };
-      const process = await startMoneyProcess({ ...servers, ...STILL, ...overrides });
+      const process = withPatience(await startMoneyProcess({ ...servers, ...STILL, ...overrides }));
       started.push(process);
       return process;
     },

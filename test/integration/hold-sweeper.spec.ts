@@ -71,7 +71,7 @@ describe('the hold sweeper', () => {
     expect(await statusOfCharge(living, alive.held.holdId)).toBe('PENDING');
     expect(await living.redis.client.hget(quotaKey(limits.tenantId), 'held')).toBe('200');
     await alive.settle(outputOf(200));
-    await living.module.get(ProjectionQueue).drain(2_000);
+    await living.module.get(ProjectionQueue).drain(15_000);
     await expectInvariants(living);
   });
 
@@ -90,7 +90,7 @@ describe('the hold sweeper', () => {
     const charge = await openCharge(dead, limits, 300n);
     const entry = await dead.redis.client.hget(holdsKey(limits.tenantId), charge.held.holdId);
     await charge.settle(outputOf(10));
-    await dead.module.get(ProjectionQueue).drain(2_000);
+    await dead.module.get(ProjectionQueue).drain(15_000);
     // As if the process had died between the commit and telling Redis.
     await dead.redis.client.hset(holdsKey(limits.tenantId), charge.held.holdId, entry ?? '');
     await dead.redis.client.hset(quotaKey(limits.tenantId), 'held', '300', 'posted', '1000', 'version', '1');
@@ -118,7 +118,7 @@ describe('the hold sweeper', () => {
       { type: 'charge', status: 'VOIDED', amount_nano_usd: '0', reason_code: 'PROCESS_DEAD' },
       { type: 'correction', status: 'COMMITTED', amount_nano_usd: '120', reason_code: 'LATE_SETTLE' },
     ]);
-    await dead.module.get(ProjectionQueue).drain(2_000);
+    await dead.module.get(ProjectionQueue).drain(15_000);
     await expectInvariants(living);
   });
 
@@ -127,7 +127,7 @@ describe('the hold sweeper', () => {
     await living.pool.query(`update gateway_process set status = 'dead' where id = $1`, [idOf(dead)]);
     await dead.module.get(GatewayProcess).writeBeat();
     await expect(openCharge(dead, limits, 300n)).rejects.toThrow('BILLING_SERVICE_ERROR');
-    await dead.module.get(ProjectionQueue).drain(2_000);
+    await dead.module.get(ProjectionQueue).drain(15_000);
     expect(await living.redis.client.hlen(holdsKey(limits.tenantId))).toBe(0);
     expect(await living.redis.client.hget(quotaKey(limits.tenantId), 'held')).toBe('0');
     await expectInvariants(living);

@@ -57,7 +57,7 @@ describe('idempotency keys of a process that is dead', () => {
       expect(await keys.paid()).toEqual({ charges: [HEIRS_COST], wallet: HEIRS_COST });
       const [charge] = (await keys.booked()).filter(({ trace_id }) => trace_id === call.traceId);
       expect(charge).toMatchObject({ status: 'VOIDED', reason_code: 'KEY_TAKEN_OVER' });
-      await keys.living.module.get(ProjectionQueue).drain(2_000);
+      await keys.living.module.get(ProjectionQueue).drain(15_000);
       expect(await keys.living.redis.client.hlen(holdsKey(keys.limits.tenantId))).toBe(0);
       await keys.sweep();
       await expectInvariants(keys.living);

@@ -20,7 +20,7 @@ describe('a balance that reaches Redis after a newer one', () => {
     await database.drop();
   });
 
-  const told = (): Promise<boolean> => money.module.get(ProjectionQueue).drain(2_000);
+  const told = (): Promise<boolean> => money.module.get(ProjectionQueue).drain(15_000);
 
   it('gives nobody the money of before a debit', async () => {
     const limits = await createTenant(money, nanoUsd(1_000n));

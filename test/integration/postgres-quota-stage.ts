@@ -47,7 +47,7 @@ export class QuotaStage {
 
   /** Resolves when whoever decides knows of every ending. */
   told(): Promise<boolean> {
-    return this.money.module.get(ProjectionQueue).drain(2_000);
+    return this.money.module.get(ProjectionQueue).drain(15_000);
   }
 
   async close(): Promise<void> {

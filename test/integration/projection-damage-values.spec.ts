@@ -72,7 +72,7 @@ describe('a projection in Redis with values that no script can work on', () => {
     ['a counter is no window', field('c:day')],
   ];
 
-  const drained = (): Promise<boolean> => money.module.get(ProjectionQueue).drain(2_000);
+  const drained = (): Promise<boolean> => money.module.get(ProjectionQueue).drain(15_000);
 
   describe.each(DAMAGES)('where %s', (_where, damage) => {
     it('is rebuilt, exactly and once, and no other tenant notices', async () => {

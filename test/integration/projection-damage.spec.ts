@@ -52,7 +52,7 @@ describe('a projection in Redis that is not whole', () => {
     expect(await operator.hlen(holdsKey(limits.tenantId))).toBe(2);
     await open.settle(outputOf(600));
     await second.settle(outputOf(10));
-    await money.module.get(ProjectionQueue).drain(2_000);
+    await money.module.get(ProjectionQueue).drain(15_000);
     expect(await operator.hmget(quotaKey(limits.tenantId), 'held', 'posted')).toEqual(['0', '390']);
     expect(await usedIn(operator, limits.tenantId, 'day')).toBe('2');
     const results = await money.module.get(Invariants).check();
@@ -77,7 +77,7 @@ describe('a projection in Redis that is not whole', () => {
     const limits = await createTenant(money, nanoUsd(1_000n));
     const charge = await openCharge(money, limits, 600n);
     await charge.settle(outputOf(1));
-    await money.module.get(ProjectionQueue).drain(2_000);
+    await money.module.get(ProjectionQueue).drain(15_000);
     const before = await epoch();
     expect(await operator.exists(holdsKey(limits.tenantId))).toBe(0);
     expect(await reserve(money, limits, 999n)).toMatchObject({ admitted: true });

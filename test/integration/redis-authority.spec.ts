@@ -124,7 +124,7 @@ describe('two Redis servers', () => {
     const last = await openCharge(second, limits, 950n);
     expect(await last.durable()).toBeUndefined();
     await last.settle(outputOf(950));
-    await second.module.get(ProjectionQueue).drain(2_000);
+    await second.module.get(ProjectionQueue).drain(15_000);
     const results = await second.module.get(Invariants).check();
     expect(results.filter(({ verdict }) => verdict !== 'holds')).toEqual([]);
   }, 60_000);

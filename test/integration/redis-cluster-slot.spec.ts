@@ -87,7 +87,7 @@ describe('on a server of a Redis Cluster', () => {
     expect(new Set(slots).size).toBe(1);
 
     await charge.settle(outputOf(40));
-    await money.module.get(ProjectionQueue).drain(2_000);
+    await money.module.get(ProjectionQueue).drain(15_000);
     expect(await operator.hmget(`tg:{${tenantId}}:quota`, 'posted', 'held')).toEqual(['9960', '0']);
   });
 });

@@ -92,7 +92,7 @@ describe('a Redis server that was demoted', () => {
     const last = await openCharge(second, limits, 850n);
     expect(await last.durable()).toBeUndefined();
     await last.settle(outputOf(850));
-    await second.module.get(ProjectionQueue).drain(2_000);
+    await second.module.get(ProjectionQueue).drain(15_000);
     const results = await second.module.get(Invariants).check();
     expect(results.filter(({ verdict }) => verdict !== 'holds')).toEqual([]);
   }
@@ -106,7 +106,7 @@ describe('a Redis server that was demoted', () => {
     expect(await reserve(second, limits, 401n)).toMatchObject({ admitted: false });
     await open.settle(outputOf(50));
     await adjust(first, limits.tenantId, nanoUsd(-100n));
-    expect(await first.module.get(ProjectionQueue).drain(2_000)).toBe(true);
+    expect(await first.module.get(ProjectionQueue).drain(15_000)).toBe(true);
     return second;
   }
 
@@ -140,7 +140,7 @@ describe('a Redis server that was demoted', () => {
       await open.settle(outputOf(50));
       await failing.void({ reasonCode: 'TEST', endReason: 'failed' });
       await adjust(first, limits.tenantId, nanoUsd(-100n));
-      expect(await first.module.get(ProjectionQueue).drain(2_000)).toBe(true);
+      expect(await first.module.get(ProjectionQueue).drain(15_000)).toBe(true);
 
       const before = await epoch();
       await first.module.get(EpochAuthority).refresh();

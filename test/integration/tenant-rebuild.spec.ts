@@ -60,7 +60,7 @@ describe('the rebuild of one tenant, on command', () => {
     await open.durable();
     await settled.settle(outputOf(400));
     expect((await reserve(money, limits, 70n)).admitted).toBe(true);
-    await money.module.get(ProjectionQueue).drain(2_000);
+    await money.module.get(ProjectionQueue).drain(15_000);
     const epoch = epochs().current;
 
     await operator.hset(quotaKey(tenantId), 'posted', '1', 'held', '9', 'c:day', '5:6:77');
@@ -78,7 +78,7 @@ describe('the rebuild of one tenant, on command', () => {
     expect(await operator.hlen(holdsKey(tenantId))).toBe(2);
     expect(epochs().current).toBe(epoch);
     await open.settle(outputOf(300));
-    await money.module.get(ProjectionQueue).drain(2_000);
+    await money.module.get(ProjectionQueue).drain(15_000);
     expect(await operator.hmget(quotaKey(tenantId), 'posted', 'held')).toEqual(['9300', '70']);
     for (const holdId of await operator.hkeys(holdsKey(tenantId))) await money.store.release(tenantId, [holdId]);
     expect(await violated()).toEqual([]);
@@ -148,7 +148,7 @@ describe('the rebuild of one tenant, on command', () => {
     if ('code' in first) throw new Error(`refused: ${first.code}`);
     expect(await first.durable()).toMatchObject({ code: 'QUOTA_BALANCE_EXCEEDED' });
     await second.settle(outputOf(1));
-    await money.module.get(ProjectionQueue).drain(2_000);
+    await money.module.get(ProjectionQueue).drain(15_000);
     expect(await violated()).toEqual([]);
   });
 
@@ -204,7 +204,7 @@ describe('the rebuild of one tenant, on command', () => {
     expect(await operator.hget(`tg:{${tenantId}}:rate:tpm`, 'sum')).toBe('770');
     await money.store.release(tenantId, [stays.hold.holdId]);
     await open.settle(outputOf(300));
-    await queue.drain(2_000);
+    await queue.drain(15_000);
     expect(await violated()).toEqual([]);
   });
 
@@ -217,7 +217,7 @@ describe('the rebuild of one tenant, on command', () => {
     expect(await money.store.extend(raise)).toEqual({ extended: true });
     expect(await rebuild(limits.tenantId)).toMatchObject({ state: 'rebuilt', after: { held: 500n } });
     await open.settle(outputOf(450));
-    await money.module.get(ProjectionQueue).drain(2_000);
+    await money.module.get(ProjectionQueue).drain(15_000);
     expect(await operator.hmget(quotaKey(limits.tenantId), 'posted', 'held')).toEqual(['550', '0']);
   });
 
@@ -234,7 +234,7 @@ describe('the rebuild of one tenant, on command', () => {
         const other = await startMoneyProcess({ databaseUrl: database.url, redisUrl: redis.url });
         const charge = await openCharge(other, limits, 100n);
         await charge.settle(outputOf(60));
-        await other.module.get(ProjectionQueue).drain(2_000);
+        await other.module.get(ProjectionQueue).drain(15_000);
         await other.close();
         await rebuild(tenantId);
       },

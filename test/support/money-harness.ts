@@ -24,6 +24,8 @@ import { testSettings } from './test-settings';
 /** Checkpoints are written when a test says so. */
 const NEVER_MS = 86_400_000;
 
+const PATIENT_REDIS_MS = 20_000;
+
 /** One process' worth of the money path on real servers: quota, ledger, writer, sweeper. */
 export interface MoneyProcess {
   readonly module: TestingModule;
@@ -54,6 +56,15 @@ export async function startMoneyProcess(overrides: Partial<Settings>): Promise<M
     redis,
     close: () => module.close(),
   };
+}
+
+/**
+ * From now on the process waits for its Redis as long as any answer takes. Who stands still for a second, as on a busy
+ * machine, finds its own timer over before the answer that came in time: rightly another try, and no test of that.
+ */
+export function withPatience(process: MoneyProcess): MoneyProcess {
+  process.redis.client.options.commandTimeout = PATIENT_REDIS_MS;
+  return process;
 }
 
 export interface TestTenant {

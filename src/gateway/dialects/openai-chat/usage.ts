@@ -42,7 +42,10 @@ export function usageFromOpenAi(usage: unknown): TokenCounts | undefined {
   };
 }
 
-/** The other way round, for an answer that the provider did not end. Audio is counted where the answer was spoken. */
+/**
+ * The other way round, for an answer that the provider did not end or told in another dialect. Audio is counted where the
+ * answer was spoken.
+ */
 export function openAiUsageOf(tokens: TokenCounts): JsonObject {
   const prompt = tokens.inputUncached + tokens.inputCached + tokens.cacheWrite + tokens.image;
   const completion = tokens.output + tokens.reasoning + tokens.audio;
@@ -50,7 +53,10 @@ export function openAiUsageOf(tokens: TokenCounts): JsonObject {
     prompt_tokens: prompt,
     completion_tokens: completion,
     total_tokens: prompt + completion,
-    prompt_tokens_details: { cached_tokens: tokens.inputCached },
+    prompt_tokens_details: {
+      cached_tokens: tokens.inputCached,
+      ...(tokens.cacheWrite > 0 ? { cache_write_tokens: tokens.cacheWrite } : {}),
+    },
     completion_tokens_details: { reasoning_tokens: tokens.reasoning, audio_tokens: tokens.audio },
   };
 }
