@@ -18,15 +18,16 @@ export class ExchangeLog {
     @Inject(CLOCK) private readonly clock: Clock,
   ) {}
 
-  record(context: WorkflowContext, refusal: Refusal | undefined): void {
+  /** @param isTold whether this is what the client was told, not a run after which another model was asked */
+  record(context: WorkflowContext, refusal: Refusal | undefined, isTold = true): void {
     const { request, attempts } = context;
     const { client, principal } = request;
     const isStream = context.has('validation') && context.validation.request.stream;
     const ended = context.has('responseTransform') ? context.responseTransform : undefined;
     // A stream whose head went out was answered with 200, however it ended.
     const status = refusal && !client.isOpened ? refusalStatus(refusal) : (context.replay?.answer.status ?? 200);
-    this.metrics.requests.of(request.route, status).inc();
-    if (isStream && (refusal || ended?.isFree)) this.metrics.billingStreamFailed.inc();
+    if (isTold) this.metrics.requests.of(request.route, status).inc();
+    if (isTold && isStream && (refusal || ended?.isFree)) this.metrics.billingStreamFailed.inc();
     this.rows.record({
       id: request.traceId,
       tenant_id: principal.tenantId,
@@ -38,7 +39,7 @@ export class ExchangeLog {
       is_stream: isStream,
       status,
       error_code: refusal?.code ?? ended?.streamRefusal?.code ?? null,
-      end_reason: context.replay ? 'replayed' : (ended?.endReason ?? null),
+      end_reason: isTold ? (context.replay ? 'replayed' : (ended?.endReason ?? null)) : 'fell_back',
       attempts: attempts.map(rowOf),
       duration_ms: Math.round(this.clock.monotonicMs() - request.receivedMonotonicMs),
       ttft_ms: context.has('upstreamCall') ? rounded(context.upstreamCall.ttftMs) : null,

@@ -18,6 +18,11 @@ import { costComment, costHeaders } from './told-cost';
 import { idHeaders, limitHeaders, processingHeaders, servedHeaders } from './told-headers';
 import { WorkflowContext } from './workflow/workflow.context';
 
+export interface StandInRun {
+  readonly traceId: string;
+  readonly model: string;
+}
+
 /** One HTTP exchange of any dialect: what the client gets, whole or streamed, and in which headers. */
 export class InferenceExchange {
   readonly receivedAtMs: number;
@@ -36,14 +41,18 @@ export class InferenceExchange {
     this.client = new NodeStreamClient(reply.raw, () => this.openStream());
   }
 
-  /** A context for one run of the workflow; from here on headers may tell what it knows. */
-  begin(principal: Principal): WorkflowContext {
+  /**
+   * A context for one run of the workflow; from here on headers may tell what it knows.
+   * @param again another run for the same request: under an id of its own, with a model that stands in
+   */
+  begin(principal: Principal, again?: StandInRun): WorkflowContext {
     const { request, route } = this;
     const forwarded = forwardedOf(request, route.dialect);
     if ('code' in forwarded) throw new RefusalError(forwarded);
     const rawBody: unknown = request.body;
     this.context = new WorkflowContext({
-      traceId: request.id,
+      traceId: again?.traceId ?? request.id,
+      standIn: again?.model,
       clientRequestId: clientRequestId(request),
       channel: 'external',
       route: route.path,
@@ -75,6 +84,8 @@ export class InferenceExchange {
 
   /** The last word: the whole body, the terminal frame, an error event, or an error with its status. */
   conclude(context: WorkflowContext, refusal: Refusal | undefined): void {
+    this.context = context;
+    if (!this.client.isOpened) void this.reply.headers(idHeaders(this.route.dialect, context.request.traceId));
     if (refusal) {
       this.concludeRefused(context, refusal);
       return;

@@ -6,7 +6,10 @@ import type { WorkflowContext } from './workflow/workflow.context';
 
 type Headers = Readonly<Record<string, string>>;
 
-/** Which upstream answers, and its region where it has one; the same for whoever is sent the answer again. */
+/**
+ * Which upstream answers, its region where it has one, and which model where it is not the one that was asked for; the same
+ * for whoever is sent the answer again.
+ */
 export function servedHeaders(context: WorkflowContext): Record<string, string> {
   const upstream = context.respondingUpstream;
   if (upstream === undefined) return {};
@@ -14,6 +17,15 @@ export function servedHeaders(context: WorkflowContext): Record<string, string> 
   return {
     'x-tollgate-upstream': headerText(upstream),
     ...(region === undefined ? {} : { [REGION_HEADER]: region }),
+    ...modelHeaders(context),
+  };
+}
+
+function modelHeaders({ request, routing, validation }: WorkflowContext): Headers {
+  const asked = validation.request.model;
+  return {
+    ...(routing.model === asked ? {} : { 'x-tollgate-model': headerText(routing.model) }),
+    ...(request.standIn === undefined ? {} : { 'x-tollgate-fallback-from': headerText(asked) }),
   };
 }
 

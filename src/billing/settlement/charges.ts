@@ -173,6 +173,11 @@ export class Charges implements ChargeHouse, BeforeApplicationShutdown {
     this.open.delete(charge.held.holdId);
   }
 
+  /** Of a charge that has ended: resolves when the projection has been told, or was away and is told later. */
+  async releaseNow({ tenantId, holdId }: AdmittedHold): Promise<void> {
+    await this.projection.releaseNow(tenantId, holdId);
+  }
+
   get waitMs(): number {
     return this.settings.billingWaitMs;
   }

@@ -19,6 +19,7 @@ export interface ChargeHouse {
   refundUnanswered(charge: OpenCharge): Promise<void>;
   count(fields: EndFields, isStream: boolean): void;
   close(charge: OpenCharge): void;
+  releaseNow(hold: AdmittedHold): Promise<void>;
 }
 
 /** One admitted hold until its charge has ended. */
@@ -144,6 +145,16 @@ export class OpenCharge {
   whenEnded(): Promise<boolean> {
     if (this.isClosed) return Promise.resolve(this.hasEnded);
     return new Promise((resolve) => (this.awaitEnd ??= []).push(resolve));
+  }
+
+  /**
+   * Resolves once its ending stands and nothing is held for it any more, so that the same client may reserve anew; with
+   * false where this process has given it up.
+   */
+  async whenReleased(): Promise<boolean> {
+    const hasEnded = await this.whenEnded();
+    if (hasEnded) await this.charges.releaseNow(this.held);
+    return hasEnded;
   }
 
   private close(): void {

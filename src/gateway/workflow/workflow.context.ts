@@ -31,6 +31,8 @@ export interface RequestSection {
   readonly rawBody: Buffer;
   /** `Idempotency-Key`, as it came. */
   readonly idempotencyKey: string | undefined;
+  /** The model that stands in for the one that was asked for, which nobody could serve. */
+  readonly standIn?: string | undefined;
   /** `x-tollgate-region`, as it came: only upstreams of this tag may serve the call. */
   readonly region?: string | undefined;
   readonly client: StreamClient;

@@ -70,7 +70,7 @@ export class RoutingStep implements WorkflowStep {
   }
 
   private find(context: WorkflowContext): Found | Refusal | Promise<Found | Refusal> {
-    const asked = context.validation.request.model;
+    const asked = context.request.standIn ?? context.validation.request.model;
     const model = this.router.modelOf(asked);
     if (!(model instanceof Promise)) return this.findModel(context, asked, model);
     return model.then((late) => this.findModel(context, asked, late));
