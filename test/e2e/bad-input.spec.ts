@@ -256,7 +256,13 @@ describe('a request that cannot be used', () => {
     ['PUT', '/v1/chat/completions', 405, 'METHOD_NOT_ALLOWED'],
     ['DELETE', '/v1/models', 405, 'METHOD_NOT_ALLOWED'],
     ['POST', '/v1/nothing', 404, 'NOT_FOUND'],
-    ['POST', '/', 404, 'NOT_FOUND'],
+    ['POST', '/', 405, 'METHOD_NOT_ALLOWED'],
+    ['GET', '/', 405, 'METHOD_NOT_ALLOWED'],
+    ['GET', '/v1/responses', 405, 'METHOD_NOT_ALLOWED'],
+    ['GET', '/v1/embeddings', 405, 'METHOD_NOT_ALLOWED'],
+    ['PUT', '/v1/responses/resp_1', 405, 'METHOD_NOT_ALLOWED'],
+    ['GET', '/v1/responses/resp_1', 404, 'NOT_FOUND'],
+    ['POST', '/v1/responses/resp_1/cancel', 404, 'NOT_FOUND'],
     ['POST', '/v1/chat/completions/', 404, 'NOT_FOUND'],
     ['POST', '//v1/chat/completions', 404, 'NOT_FOUND'],
     ['GET', '/v1/../admin/v1/tenants', 404, 'NOT_FOUND'],
@@ -266,7 +272,7 @@ describe('a request that cannot be used', () => {
   ])('is told that %s %s is not there', async (method, path, status, code) => {
     const answer = await send(gateway.url, { method, path, headers: { authorization: `Bearer ${paid.key}` } });
     expectRefused(answer, { status, code });
-    if (status === 405) expect(answer.headers.allow).toMatch(/GET|POST/);
+    if (status === 405) expect(answer.headers.allow).toMatch(/HEAD|GET|POST/);
   });
 
   it.each<[string, string, object, string | null]>([
