@@ -1,23 +1,25 @@
-import { Controller, HttpCode, Inject, Post, Req, Res } from '@nestjs/common';
+import { Controller, HttpCode, Inject, Post, Query, Req, Res } from '@nestjs/common';
 import {
   ApiBearerAuth,
   ApiBody,
   ApiOkResponse,
   ApiOperation,
   ApiProperty,
+  ApiQuery,
   ApiResponse,
   ApiTags,
 } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../auth/principal';
 import { CLOCK, type Clock } from '../kernel/clock';
-import { type Refusal, RefusalError } from '../kernel/errors';
+import { refuse, type Refusal, RefusalError } from '../kernel/errors';
 import { nanoUsd, toDecimalUsd } from '../kernel/money';
 import { localeOf } from '../platform/i18n/render-message';
 import type { Measure } from '../quota/scopes/scope';
 import { Caller } from './http/caller';
 import { InferenceExchange } from './inference-exchange';
-import type { InferenceRoute } from './inference-route';
+import { CHAT_ROUTE, INFERENCE_ROUTES, type InferenceRoute, MESSAGES_ROUTE } from './inference-route';
+import { ANTHROPIC_VERSION } from './errors/error-dialect';
 import { renderOpenAiError } from './errors/openai-error';
 import type { QuotedLimit } from './quoted-limit';
 import { Quotes } from './quotes';
@@ -116,10 +118,10 @@ export class QuoteResponse {
   refusal!: Readonly<QuotedRefusal> | null;
 }
 
-const QUOTED: InferenceRoute = { path: '/v1/quote', dialect: 'openai-chat' };
+const QUOTE_PATH = '/v1/quote';
 
-/** `POST /v1/quote`: what would become of a chat completion with this body. */
-@Controller('v1/quote')
+/** `POST /v1/quote`: what would become of a call with this body. */
+@Controller(QUOTE_PATH)
 @ApiTags('Account')
 @ApiBearerAuth('api-key')
 export class QuoteController {
@@ -131,12 +133,18 @@ export class QuoteController {
   @Post()
   @HttpCode(200)
   @ApiOperation({
-    summary: 'Dry run of a chat completion: does it pass, what may it cost, which limit binds',
+    summary: 'Dry run of a call: does it pass, what may it cost, which limit binds',
     description:
-      'Takes the body that would be sent to /v1/chat/completions. Nothing is reserved, counted or sent to a provider, ' +
-      'so the answer may be out of date when the call is made. An error is one the call would meet before its reservation.',
+      'Takes the body that would be sent to the route. Nothing is reserved, counted or sent to a provider, so the answer ' +
+      'may be out of date when the call is made. An error is one the call would meet before its reservation.',
   })
-  @ApiBody({ schema: { type: 'object', required: ['model', 'messages'], additionalProperties: true } })
+  @ApiQuery({
+    name: 'route',
+    required: false,
+    schema: { type: 'string', enum: [...INFERENCE_ROUTES.keys()] },
+    description: `Where the body would be sent: ${CHAT_ROUTE.path} unless said otherwise, ${MESSAGES_ROUTE.path} for clients that send \`anthropic-version\`.`,
+  })
+  @ApiBody({ schema: { type: 'object', required: ['model'], additionalProperties: true } })
   @ApiOkResponse({ type: QuoteResponse })
   @ApiResponse({ status: 400, description: 'The body is not valid, or the model has no price.' })
   @ApiResponse({ status: 403, description: 'The key may not use the model.' })
@@ -146,8 +154,10 @@ export class QuoteController {
     @Caller() caller: Principal,
     @Req() request: FastifyRequest,
     @Res({ passthrough: true }) reply: FastifyReply,
+    @Query('route') route: unknown,
   ): Promise<Readonly<QuoteResponse>> {
-    const context = new InferenceExchange(request, reply, this.clock, QUOTED).begin(caller);
+    const exchange = new InferenceExchange(request, reply, this.clock, quotedRoute(request, route));
+    const context = exchange.begin(caller);
     const quote = await this.quotes.quote(context);
     if ('code' in quote) throw new RefusalError(quote);
     void reply.headers(openAiRateLimitHeaders(quote.rateLimits, this.clock.nowMs()));
@@ -169,6 +179,16 @@ export class QuoteController {
     const { code, type, message } = body.error;
     return { status, code, type, message };
   }
+}
+
+/** Of whose calls the body is: as the query says, else as the client's headers do. */
+function quotedRoute({ headers }: FastifyRequest, route: unknown): InferenceRoute {
+  const isAnthropics = headers[ANTHROPIC_VERSION] !== undefined;
+  if (route === undefined) return { ...(isAnthropics ? MESSAGES_ROUTE : CHAT_ROUTE), path: QUOTE_PATH };
+  const found = typeof route === 'string' ? INFERENCE_ROUTES.get(route) : undefined;
+  if (found) return { ...found, path: QUOTE_PATH };
+  const reason = `must be one of ${[...INFERENCE_ROUTES.keys()].join(', ')}`;
+  throw new RefusalError(refuse('INVALID_REQUEST', { param: 'route', values: { reason } }));
 }
 
 function renderLimit(quoted: QuotedLimit): Readonly<BindingLimit> {

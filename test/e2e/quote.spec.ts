@@ -1,6 +1,7 @@
+import Anthropic from '@anthropic-ai/sdk';
 import { createPaidModel, type PaidModel } from '../factories/paid-model';
 import { createApiKey, createTenant } from '../factories/tenants';
-import { createUpstream } from '../factories/upstreams';
+import { createAnthropicProvider, createOpenAiProvider, createPrice, createUpstream } from '../factories/upstreams';
 import { brokenInvariants, type GatewayStack, startGatewayStack } from '../support/gateway-stack';
 import { plainCall, type PlainAnswer } from '../support/plain-call';
 
@@ -92,6 +93,56 @@ describe('the quote of a call that passes', () => {
       },
     });
   });
+});
+
+describe('the quote of a call of another route', () => {
+  const TEXT = 'How many tokens would this be?';
+  const BODIES: Readonly<Record<string, object>> = {
+    '/v1/chat/completions': { messages: [{ role: 'user', content: TEXT }], max_completion_tokens: 40 },
+    '/v1/messages': { messages: [{ role: 'user', content: TEXT }], max_tokens: 40 },
+    '/v1/responses': { input: TEXT, max_output_tokens: 40 },
+    '/v1/embeddings': { input: TEXT },
+  };
+  beforeAll(async () => {
+    const { gateway, simulator } = stack;
+    const [anthropic, openai] = await Promise.all([
+      createAnthropicProvider(gateway, simulator.url),
+      createOpenAiProvider(gateway, simulator.url),
+    ]);
+    await createUpstream(gateway, { provider_id: openai, model: 'quoted' });
+    await createUpstream(gateway, { provider_id: anthropic, model: 'quoted-claude' });
+    for (const model of ['quoted', 'quoted-claude']) await createPrice(gateway, { model });
+  });
+
+  it.each(Object.keys(BODIES))('estimates what the call is then reserved for: %s', async (path) => {
+    const { tenantId, key } = await tenantWith({});
+    const body = { model: path === '/v1/messages' ? 'quoted-claude' : 'quoted', ...BODIES[path] };
+    const quoted = await plainCall(stack.gateway, key, { path: `${QUOTE}?route=${path}`, body });
+    expect([quoted.status, quoted.json]).toMatchObject([200, { passes: true, model: body.model }]);
+    expect(quoted.json).toMatchObject({ estimated_tokens: { output: path === '/v1/embeddings' ? 0 : 40 } });
+    const called = await plainCall(stack.gateway, key, { path, body });
+    expect([called.status, called.text.length > 0]).toEqual([200, true]);
+    const [charge] = await stack.book.ofTenant(tenantId);
+    expect(quoted.json?.estimate_usd).toBe((Number(charge?.holdNanoUsd) / 1e9).toFixed(9));
+  });
+
+  it('is of a message where Anthropic’s client asks', async () => {
+    const { key } = await tenantWith({});
+    const client = new Anthropic({ baseURL: stack.gateway.url, apiKey: key, authToken: null });
+    const ask = (body: object): Promise<unknown> => client.post(QUOTE, { body });
+    expect(await ask({ model: 'quoted-claude', ...BODIES['/v1/messages'] })).toMatchObject({ passes: true });
+    await expect(ask({ model: 'quoted-claude', messages: [{ role: 'user', content: 'x' }] })).rejects.toThrow(
+      'max_tokens',
+    );
+  });
+
+  it.each(['/v1/models', 'chat', '', '/v1/chat/completions&route=/v1/messages'])(
+    'refuses the route %p',
+    async (route) => {
+      const answer = await plainCall(stack.gateway, paid.key, { path: `${QUOTE}?route=${route}`, body: CHAT });
+      expect([answer.status, answer.json?.error]).toMatchObject([400, { code: 'INVALID_REQUEST', param: 'route' }]);
+    },
+  );
 });
 
 describe('the quote of a call that would be refused', () => {
