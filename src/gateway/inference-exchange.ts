@@ -7,7 +7,7 @@ import { type Refusal, RefusalError } from '../kernel/errors';
 import { toDecimalUsd } from '../kernel/money';
 import { localeOf } from '../platform/i18n/render-message';
 import { REGION_HEADER } from '../routing/region';
-import { MAX_NAME_LENGTH } from './dialects/model-name';
+import { MAX_NAME_LENGTH } from './dialects/field-checks';
 import { ERROR_DIALECTS, renderError, renderErrorEvent } from './errors/render-error';
 import type { RefusedRequest, RenderedError } from './errors/rendered-error';
 import { forwardedOf, headerOf } from './http/forwarded';

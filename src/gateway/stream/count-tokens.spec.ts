@@ -95,6 +95,14 @@ describe('TokenCounter', () => {
     expect((await counter.count(answerOf([], { text, chunks: 0 }), PROMPT, 0)).tokens.output).toBe(1);
   });
 
+  it('estimates no output where none can be', async () => {
+    const prompt = { ...PROMPT, dialect: 'openai-embeddings', maxOutputTokens: 0 } as const;
+    expect(await counter.count(answerOf([], { text: () => undefined }), prompt, 0)).toEqual({
+      tokens: { ...NO_TOKENS, inputUncached: 21 },
+      method: 'estimated',
+    });
+  });
+
   it('estimates what the guard let pass by the guard’s own count: three times that would be more than was held', async () => {
     const text = (): undefined => undefined;
     const answer = answerOf([], { text, chunks: 40, writtenTokens: 45, isGuarded: true });

@@ -30,7 +30,7 @@ export interface CountableAnswer {
   readonly isGuarded?: boolean;
 }
 
-export type CountablePrompt = Pick<InferenceRequest, 'dialect' | 'body' | 'promptTextBytes'>;
+export type CountablePrompt = Pick<InferenceRequest, 'dialect' | 'body' | 'promptTextBytes' | 'maxOutputTokens'>;
 
 /** Both as at admission (money.md, Estimate). */
 export const ESTIMATED_BYTES_PER_TOKEN = 3;
@@ -38,8 +38,8 @@ const ESTIMATED_TOKENS_PER_CHUNK = 3;
 
 /**
  * Tokens of an answer by precedence (money.md): what the provider reported; else the tokenizer on the texts; else, where
- * the text was dropped or the tokenizer fails, chunks × 3, at least 1. What the guard cut is estimated by the guard's own
- * count: three times that would be more than was held.
+ * the text was dropped or the tokenizer fails, chunks × 3, at least 1 unless the answer can have no text. What the guard
+ * cut is estimated by the guard's own count: three times that would be more than was held.
  */
 @Injectable()
 export class TokenCounter implements OnModuleDestroy {
@@ -96,7 +96,7 @@ function estimate(answer: CountableAnswer, prompt: CountablePrompt, imageTokens:
     tokens: {
       ...NO_TOKENS,
       inputUncached: Math.ceil(prompt.promptTextBytes / ESTIMATED_BYTES_PER_TOKEN),
-      output: Math.max(1, estimatedOutput(answer)),
+      output: prompt.maxOutputTokens === 0 ? 0 : Math.max(1, estimatedOutput(answer)),
       image: imageTokens,
     },
     method: 'estimated',

@@ -1,11 +1,11 @@
 import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { modelOf, sessionNamed } from '../field-checks';
 import type { InferenceRequest } from '../inference-request';
 import { invalid, isRefusal } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
-import { modelOf, sessionNamed } from '../model-name';
+import { passOnBytes } from '../pass-on';
 import { parseRequestBody, PricedFields } from '../request-body';
-import { memberOf, rebuildMembers, spliceMembers } from '../top-level-scan';
 import { checkMessages, checkSystem, type MessageMeasure } from './message-shape';
 
 /** A request for a message that was understood. */
@@ -46,12 +46,7 @@ export function parseCountTokensRequest(raw: Buffer): MessagesRequest | Refusal 
  * `session_id`, which is ours (it names a conversation), left out.
  */
 export function passOnMessages(request: InferenceRequest, upstreamModel: string): Buffer {
-  const values = new Map<string, string>();
-  if (request.model !== upstreamModel) values.set('model', JSON.stringify(upstreamModel));
-  if (memberOf(request.layout, 'session_id')) {
-    return rebuildMembers(request.raw, request.layout, { without: new Set(['session_id']), values });
-  }
-  return values.size === 0 ? request.raw : spliceMembers(request.raw, request.layout, values);
+  return passOnBytes(request, upstreamModel);
 }
 
 function parseBody(raw: Buffer): MessagesRequest | Refusal {

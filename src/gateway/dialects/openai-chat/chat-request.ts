@@ -1,11 +1,12 @@
 import { type Refusal } from '../../../kernel/errors';
+import { checkBoolean, checkName, checkPositiveInteger, modelOf, sessionNamed } from '../field-checks';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { InferenceRequest } from '../inference-request';
 import { invalid, isRefusal } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
-import { MAX_NAME_LENGTH, modelOf, sessionNamed } from '../model-name';
+import { passOnBytes } from '../pass-on';
 import { parseRequestBody, PricedFields, type RequestBody } from '../request-body';
-import { memberOf, rebuildMembers, spliceMembers } from '../top-level-scan';
+import { memberOf, rebuildMembers } from '../top-level-scan';
 import { messagesFromInput } from './input-body';
 import { checkMessages, type MessageMeasure } from './message-shape';
 import { checkRequestedMedia, requestedMedia } from './requested-media';
@@ -76,15 +77,11 @@ function chatOfInput({ bytes, layout, body }: RequestBody): Buffer | Refusal | u
  */
 export function renderUpstreamBody(request: InferenceRequest, upstreamModel: string): Buffer {
   const values = new Map<string, string>();
-  if (request.model !== upstreamModel) values.set('model', JSON.stringify(upstreamModel));
   if (request.stream && !asksUsageCanonically(request)) {
     const options = request.body.stream_options;
     values.set('stream_options', JSON.stringify({ ...(isObject(options) ? options : {}), include_usage: true }));
   }
-  if (memberOf(request.layout, 'session_id')) {
-    return rebuildMembers(request.raw, request.layout, { without: new Set(['session_id']), values });
-  }
-  return values.size === 0 ? request.raw : spliceMembers(request.raw, request.layout, values);
+  return passOnBytes(request, upstreamModel, values);
 }
 
 const CANONICAL_STREAM_OPTIONS = Buffer.from('{"include_usage":true}');
@@ -98,28 +95,25 @@ function asksUsageCanonically(request: InferenceRequest): boolean {
 }
 
 function checkOptions(body: JsonObject): Refusal | undefined {
-  for (const field of ['stream'] as const) {
-    const value = body[field];
-    if (!isAbsent(value) && typeof value !== 'boolean') return invalid(field, 'must be a boolean');
-  }
-  const streamOptions = body.stream_options;
-  if (!isAbsent(streamOptions)) {
-    if (!isObject(streamOptions)) return invalid('stream_options', 'must be an object');
-    const include = streamOptions.include_usage;
-    if (!isAbsent(include) && typeof include !== 'boolean') {
-      return invalid('stream_options.include_usage', 'must be a boolean');
-    }
-  }
-  for (const field of ['max_completion_tokens', 'max_tokens'] as const) {
-    const value = body[field];
-    if (!isAbsent(value) && !isIntegerWithin(value, 1, Number.MAX_SAFE_INTEGER)) {
-      return invalid(field, 'must be a positive integer');
-    }
-  }
+  const refusal =
+    checkBoolean(body, 'stream') ??
+    checkStreamOptions(body.stream_options) ??
+    checkPositiveInteger(body, 'max_completion_tokens') ??
+    checkPositiveInteger(body, 'max_tokens');
+  if (refusal) return refusal;
   if (!isAbsent(body.n) && !isIntegerWithin(body.n, 1, MAX_CHOICES)) {
     return invalid('n', `must be an integer from 1 to ${MAX_CHOICES}`);
   }
-  return checkTools(body.tools) ?? checkNames(body);
+  return checkTools(body.tools) ?? checkUser(body.user) ?? checkName(body, 'session_id');
+}
+
+function checkStreamOptions(streamOptions: unknown): Refusal | undefined {
+  if (isAbsent(streamOptions)) return undefined;
+  if (!isObject(streamOptions)) return invalid('stream_options', 'must be an object');
+  const include = streamOptions.include_usage;
+  return isAbsent(include) || typeof include === 'boolean'
+    ? undefined
+    : invalid('stream_options.include_usage', 'must be a boolean');
 }
 
 function checkTools(tools: unknown): Refusal | undefined {
@@ -129,16 +123,9 @@ function checkTools(tools: unknown): Refusal | undefined {
   return odd < 0 ? undefined : invalid(`tools[${odd}]`, 'must be an object');
 }
 
-function checkNames(body: JsonObject): Refusal | undefined {
-  for (const field of ['user', 'session_id'] as const) {
-    const value = body[field];
-    if (isAbsent(value)) continue;
-    if (typeof value !== 'string') return invalid(field, 'must be a string');
-    if (field === 'session_id' && value.length > MAX_NAME_LENGTH) {
-      return invalid(field, `must not be longer than ${MAX_NAME_LENGTH} characters`);
-    }
-  }
-  return undefined;
+/** Of any length: it goes into no key of ours. */
+function checkUser(user: unknown): Refusal | undefined {
+  return isAbsent(user) || typeof user === 'string' ? undefined : invalid('user', 'must be a string');
 }
 
 function isIntegerWithin(value: unknown, least: number, most: number): boolean {

@@ -1,13 +1,14 @@
 import type { Dialect } from '../dialect';
+import { passOnBytes } from '../pass-on';
 import { readEmbeddings } from './embeddings-answer';
-import { embeddingsPromptText, parseEmbeddingsRequest, renderEmbeddingsBody } from './embeddings-request';
+import { embeddingsPromptText, parseEmbeddingsRequest } from './embeddings-request';
 import { usageFromEmbeddings } from './usage';
 
 /** `/v1/embeddings`: input alone, never a stream. No other dialect can say it. */
 export const EMBEDDINGS_DIALECT: Dialect = {
   name: 'openai-embeddings',
   parseRequest: parseEmbeddingsRequest,
-  passOn: renderEmbeddingsBody,
+  passOn: passOnBytes,
   promptText: embeddingsPromptText,
   readAnswer: readEmbeddings,
   usageFrom: usageFromEmbeddings,

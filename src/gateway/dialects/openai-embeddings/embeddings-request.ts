@@ -4,10 +4,10 @@ import type { JsonObject } from '../../../kernel/json-object';
 import type { InferenceRequest } from '../inference-request';
 import { invalid } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
-import { modelOf } from '../model-name';
+import { modelOf } from '../field-checks';
 import type { PromptText } from '../prompt-text';
 import { parseRequestBody, PricedFields, type RequestBody } from '../request-body';
-import { memberOf, rebuildMembers, spliceMembers } from '../top-level-scan';
+import { memberOf } from '../top-level-scan';
 
 /** As OpenAI bounds it. */
 const MAX_INPUTS = 2048;
@@ -42,14 +42,6 @@ export function parseEmbeddingsRequest(raw: Buffer): InferenceRequest | Refusal 
     asksForAudio: false,
     asksForImages: false,
   };
-}
-
-/** The client's bytes with the provider's name of the model, and without `session_id`, which is ours. */
-export function renderEmbeddingsBody(request: InferenceRequest, upstreamModel: string): Buffer {
-  const { raw, layout, model } = request;
-  const values = new Map(model === upstreamModel ? [] : [['model', JSON.stringify(upstreamModel)]]);
-  if (memberOf(layout, 'session_id')) return rebuildMembers(raw, layout, { without: new Set(['session_id']), values });
-  return values.size === 0 ? raw : spliceMembers(raw, layout, values);
 }
 
 /** Inputs that are tokens already need no tokenizer: they are counted. */

@@ -1,12 +1,12 @@
 import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
-import { checkBoolean, checkModel, checkName, checkPositiveInteger, MAX_NAME_LENGTH } from '../field-checks';
+import { checkBoolean, checkName, checkPositiveInteger, modelOf, sessionNamed } from '../field-checks';
 import type { InferenceRequest } from '../inference-request';
 import { invalid } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
+import { passOnBytes } from '../pass-on';
 import { checkRequestedMedia, requestedMedia } from '../openai-chat/requested-media';
 import { parseRequestBody, PricedFields } from '../request-body';
-import { memberOf, rebuildMembers, spliceMembers } from '../top-level-scan';
 import { checkInput, type InputMeasure } from './input-shape';
 
 /** A request for a response that was understood. */
@@ -38,8 +38,10 @@ export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
   if ('code' in parsed) return parsed;
   const { bytes, layout, body } = parsed;
 
+  const model = modelOf(body);
+  if (typeof model !== 'string') return model;
   const measure: InputMeasure = { images: 0, imageDataBytes: 0, audioParts: 0, audioDataBytes: 0, references: 0 };
-  const refusal = checkModel(body.model) ?? checkStored(body) ?? checkInput(body.input, measure) ?? checkOptions(body);
+  const refusal = checkStored(body) ?? checkInput(body.input, measure) ?? checkOptions(body);
   if (refusal) return refusal;
 
   const { max_output_tokens: maxOutputTokens, prompt_cache_key: cacheKey } = body;
@@ -49,7 +51,7 @@ export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
     raw: bytes,
     layout,
     body,
-    model: String(body.model),
+    model,
     stream: body.stream === true,
     includeUsage: true,
     ...(typeof maxOutputTokens === 'number' ? { maxOutputTokens } : {}),
@@ -59,18 +61,13 @@ export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
     audioParts: measure.audioParts,
     audioDataBytes: measure.audioDataBytes,
     ...askedMedia(body),
-    ...(isSessionName(cacheKey) ? { sessionId: cacheKey } : {}),
+    ...sessionNamed(cacheKey),
   };
 }
 
 /** What a provider is sent: the client's bytes but for its name of the model and `session_id`, which is ours. */
 export function passOnResponses(request: InferenceRequest, upstreamModel: string): Buffer {
-  const values = new Map<string, string>();
-  if (request.model !== upstreamModel) values.set('model', JSON.stringify(upstreamModel));
-  if (memberOf(request.layout, 'session_id')) {
-    return rebuildMembers(request.raw, request.layout, { without: new Set(['session_id']), values });
-  }
-  return values.size === 0 ? request.raw : spliceMembers(request.raw, request.layout, values);
+  return passOnBytes(request, upstreamModel);
 }
 
 /** What builds on something that a provider keeps for one account: all tenants share it, and nothing of it was priced. */
@@ -122,9 +119,4 @@ function askedMedia(body: JsonObject): Pick<InferenceRequest, 'asksForAudio' | '
   const tools = isArray(body.tools) ? body.tools : [];
   const paints = tools.some((tool) => isObject(tool) && tool.type === 'image_generation');
   return { asksForAudio, asksForImages: asksForImages || paints };
-}
-
-/** A longer one is a provider's to judge; it names no session of ours. */
-function isSessionName(value: unknown): value is string {
-  return typeof value === 'string' && value !== '' && value.length <= MAX_NAME_LENGTH;
 }
