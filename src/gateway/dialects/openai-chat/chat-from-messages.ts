@@ -78,7 +78,8 @@ function renderUser(turn: readonly Extract<NeutralMessage, { role: 'user' }>[]):
   const said = turn
     .map(({ content, name }) => ({ name, content: content.filter((part) => part.type !== 'tool_result') }))
     .filter(({ content }) => content.length > 0 || results.length === 0);
-  for (const { name, content } of shown.length > 0 ? [{ name: undefined, content: shown }, ...said] : said) {
+  const together = { name: undefined, content: [...shown, ...said.flatMap(({ content }) => content)] };
+  for (const { name, content } of shown.length > 0 ? [together] : said) {
     const parts = renderParts(content);
     if (typeof parts === 'object' && isRefusal(parts)) return parts;
     rendered.push({ role: 'user', content: parts, ...(name === undefined ? {} : { name }) });

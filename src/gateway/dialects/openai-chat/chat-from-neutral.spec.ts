@@ -144,14 +144,17 @@ describe('renderChatRequest', () => {
     const turn = [
       HELLO,
       assistant(call('a'), call('b')),
-      user(result('a', '', { content: [image] }), result('b', 'two')),
+      user(result('a', '', { content: [image] }), result('b', 'two'), { type: 'text', text: 'see?' }),
     ];
     expect(sentMessages(turn)).toMatchObject([
       { role: 'user' },
       { role: 'assistant', content: null },
       { role: 'tool', tool_call_id: 'a', content: '(shown in the next message)' },
       { role: 'tool', tool_call_id: 'b', content: 'two' },
-      { role: 'user', content: [{ type: 'text', text: 'From the result of a:' }, imageSent] },
+      {
+        role: 'user',
+        content: [{ type: 'text', text: 'From the result of a:' }, imageSent, { type: 'text', text: 'see?' }],
+      },
     ]);
   });
 
