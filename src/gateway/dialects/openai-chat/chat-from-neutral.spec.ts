@@ -207,7 +207,8 @@ describe('renderChatRequest', () => {
       parallel_tool_calls: false,
       messages: [{}, { tool_calls: [{ function: { name: 'sql', arguments: '{"input":"SELECT \\"1\\""}' } }] }],
     });
-    const none = sent({ toolChoice: { type: 'auto' }, parallelToolCalls: true });
+    expect(sent({ tools, parallelToolCalls: true })).not.toHaveProperty('parallel_tool_calls');
+    const none = sent({ toolChoice: { type: 'auto' }, parallelToolCalls: false });
     expect(none).not.toHaveProperty('tool_choice');
     expect(none).not.toHaveProperty('parallel_tool_calls');
   });
@@ -238,18 +239,18 @@ describe('renderChatRequest', () => {
         type: 'json_schema',
         json_schema: { name: 'answer', schema: { type: 'object' }, strict: true },
       },
-      verbosity: 'low',
       user: 'ann',
       service_tier: 'flex',
       metadata: { a: 'b' },
     });
-    for (const field of ['store', 'prompt_cache_key', 'safety_identifier']) expect(body).not.toHaveProperty(field);
+    for (const field of ['store', 'prompt_cache_key', 'safety_identifier', 'verbosity'])
+      expect(body).not.toHaveProperty(field);
     expect(sent({ outputFormat: { type: 'json_object' } }).response_format).toEqual({ type: 'json_object' });
   });
 
   it.each(['gpt-5-mini', 'o3', 'openai/gpt-5', 'codex-mini-latest'])('names the maximum as %s wants it', (model) => {
-    const body = sent({ maxOutputTokens: 50 }, model);
-    expect(body).toMatchObject({ max_completion_tokens: 50 });
+    const body = sent({ maxOutputTokens: 50, verbosity: 'low' }, model);
+    expect(body).toMatchObject({ max_completion_tokens: 50, verbosity: 'low' });
     expect(body).not.toHaveProperty('max_tokens');
   });
 

@@ -17,8 +17,8 @@ import { renderMessages } from './chat-from-messages';
 
 /** OpenAI's own models; those that it gives away are served by others. */
 const OPENAI_MODEL = /^(ft:)?(gpt-(?!oss)|o\d|chatgpt-|codex-)/;
-/** They refuse `max_tokens`. Providers of other models may know nothing else. */
-const COMPLETION_LIMIT_MODEL = /(^|[/:])(gpt-(?!oss|[34])|o\d|codex-)/;
+/** They refuse `max_tokens` and know `verbosity`. Providers of other models may know nothing but the former. */
+const NEWER_OPENAI_MODEL = /(^|[/:])(gpt-(?!oss|[34])|o\d|codex-)/;
 /** OpenAI takes no longer ones, and Claude Code's are. */
 const MAX_END_USER_LENGTH = 64;
 
@@ -40,8 +40,8 @@ const HINTS: ReadonlySet<string> = new Set([
 
 /**
  * The body for a provider of chat, in the forms that most of them take: functions for every tool, strings for text.
- * Without effect are marks for the cache and keys of it, the name of an end user that is too long, a budget for thoughts
- * that are off, and the wish for a summary of thoughts: they are shown where the provider shows them.
+ * Without effect are marks for the cache and keys of it, the name of an end user that is too long, verbosity for models
+ * that know none, and how thoughts are to be shown: they are where the provider shows them.
  */
 export function renderChatRequest(request: NeutralRequest, { upstreamModel }: RenderTarget): Buffer | Refusal {
   if (request.topK !== undefined) return untranslatable(fieldOf(request, 'topK'));
@@ -50,20 +50,20 @@ export function renderChatRequest(request: NeutralRequest, { upstreamModel }: Re
   const messages = renderMessages(request, !OPENAI_MODEL.test(upstreamModel));
   if (isRefusal(messages)) return messages;
   const { maxOutputTokens, temperature, topP, stopSequences, verbosity, endUser, serviceTier } = request;
-  const limit = COMPLETION_LIMIT_MODEL.test(upstreamModel) ? 'max_completion_tokens' : 'max_tokens';
+  const isNewer = NEWER_OPENAI_MODEL.test(upstreamModel);
   const body = {
     model: upstreamModel,
     messages,
     ...renderTools(request),
-    [limit]: maxOutputTokens,
+    [isNewer ? 'max_completion_tokens' : 'max_tokens']: maxOutputTokens,
     temperature,
     top_p: topP,
     stop: stopSequences.length > 0 ? stopSequences : undefined,
     reasoning_effort: request.reasoning && effortOf(request.reasoning),
     response_format: request.outputFormat && renderOutputFormat(request.outputFormat),
-    verbosity,
+    verbosity: isNewer ? verbosity : undefined,
     user: endUser !== undefined && endUser.length <= MAX_END_USER_LENGTH ? endUser : undefined,
-    service_tier: serviceTier,
+    service_tier: serviceTier === 'auto' ? undefined : serviceTier,
     ...options,
     ...(request.stream ? { stream: true, stream_options: { include_usage: true } } : {}),
   };
@@ -80,13 +80,13 @@ function renderOptions(options: JsonObject): JsonObject | Refusal {
   return rendered;
 }
 
-/** Without tools, neither a choice nor how many at once is taken. */
+/** Without tools, neither a choice nor how many at once is taken. What is so anyway is left unsaid: not all know the words. */
 function renderTools({ tools, toolChoice, parallelToolCalls }: NeutralRequest): JsonObject {
   if (tools.length === 0) return {};
   return {
     tools: tools.map(renderTool),
     tool_choice: toolChoice && renderChoice(toolChoice),
-    parallel_tool_calls: parallelToolCalls,
+    parallel_tool_calls: parallelToolCalls === false ? false : undefined,
   };
 }
 
@@ -95,7 +95,7 @@ function renderTool(tool: NeutralTool): JsonObject {
   const described =
     tool.type === 'custom'
       ? { name, description: customToolDescription(tool), parameters: CUSTOM_TOOL_PARAMETERS }
-      : { name, description, parameters, strict };
+      : { name, description, parameters, strict: strict === true ? true : undefined };
   return { type: 'function', function: described };
 }
 
