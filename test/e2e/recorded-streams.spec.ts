@@ -6,6 +6,7 @@ import { extent } from '../support/extent';
 import { brokenInvariants, type GatewayStack, startGatewayStack } from '../support/gateway-stack';
 import { openAiClient, traceIdOf } from '../support/openai-caller';
 import { type RecordedStream, recordedChatBodies, recordedChatStreams } from '../support/recorded-streams';
+import { seeded } from '../support/seeded';
 
 /** Prices that divide nothing evenly, so that the one rounding up shows. Nano-USD per million: the digits, × 10³. */
 const PRICE = {
@@ -248,17 +249,6 @@ function offsetsOf(length: number): readonly number[] {
   const offsets = new Set<number>();
   while (offsets.size < SAMPLED_OFFSETS) offsets.add(1 + Math.floor(random() * (length - 1)));
   return [...offsets];
-}
-
-/** mulberry32 */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 async function inParallel<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {

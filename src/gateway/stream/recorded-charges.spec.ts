@@ -12,6 +12,7 @@ import { type FrameKind, type StreamReading } from '../dialects/stream-reading';
 import { extent } from '../../../test/support/extent';
 import { RECORDED_CHARGES, RECORDED_PRICE, type RecordedTokens } from '../../../test/support/recorded-charges';
 import { type RecordedCall, recordedCalls, type RecordedDialect } from '../../../test/support/recorded-streams';
+import { seeded } from '../../../test/support/seeded';
 import { SseSplitter } from './sse-splitter';
 import { type StreamSnapshot, TokenAccumulator } from './token-accumulator';
 
@@ -64,17 +65,6 @@ function* cutsOf(length: number, random: () => number): Generator<readonly numbe
       cuts.push(at);
     yield cuts;
   }
-}
-
-/** mulberry32 */
-function seeded(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
 }
 
 const tokensOf = (row: Exclude<RecordedTokens, 'error'>): TokenCounts =>
