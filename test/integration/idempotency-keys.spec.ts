@@ -131,7 +131,8 @@ describe('idempotency keys of a process that lives', () => {
     try {
       const call = await keys.admitted(keys.heir());
       await call.finish(OWNERS_COST);
-      time.offsetMs = DAY_MS - 5_000;
+      // Short of a day also for the keys of the tests before, however long those took.
+      time.offsetMs = DAY_MS - 600_000;
       expect(await keys.kindOf(keys.heir())).toBe('replay');
       expect(await keys.living.module.get(IdempotencyExpiry).expire()).toBe(0);
       time.offsetMs = DAY_MS + 1;
