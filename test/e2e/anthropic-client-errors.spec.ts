@@ -131,7 +131,7 @@ describe('the official Anthropic client, refused', () => {
     expect(error.apiMessage).toBe('模型“no-such-model”不存在。可用模型请见 GET /v1/models。');
   });
 
-  const providers: readonly ('anthropic' | 'openai')[] = ['anthropic'];
+  const providers = ['anthropic', 'openai'] as const;
   const failures = [
     [400, 400, 'invalid_request_error', 'UPSTREAM_REJECTED', 1],
     [404, 404, 'not_found_error', 'UPSTREAM_REJECTED', 1],

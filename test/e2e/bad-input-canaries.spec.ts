@@ -1,6 +1,8 @@
 import { adminCall } from '../factories/admin-client';
 import type { PaidModel } from '../factories/paid-model';
 import { createPaidModel } from '../factories/paid-model';
+import { createAnthropicProvider, createPrice, createUpstream } from '../factories/upstreams';
+import type { Behaviour } from '../simulator/behaviour';
 import { MoneyStage } from '../support/money-stage';
 import { type RawAnswer, type RawRequest, send, sendBytes } from '../support/raw-http';
 import type { TestGateway } from '../support/test-gateway';
@@ -10,6 +12,12 @@ const PROMPT = 'canary-prompt-4711 my card is 4111-1111';
 const ANSWER = 'canary-answer-0815';
 const PROVIDER_KEY = 'sk-provider-canary-7c1d9f20aa';
 const WRONG_KEY = 'sk-tg-canarycanarycanarycanarycanarycanary';
+const SPILLED = `Incorrect API key provided: ${PROVIDER_KEY}. Authorization: Bearer ${PROVIDER_KEY}, see http://127.0.0.1/x`;
+
+function bodyOf(path: string): object {
+  if (path !== '/v1/messages') return { input: PROMPT };
+  return { max_tokens: 100, system: PROMPT, messages: [{ role: 'user', content: PROMPT }] };
+}
 
 /** Everything that must stay secret passes through the gateway in every way it can, at the most talkative log level. */
 describe('secrets and prompts', () => {
@@ -26,6 +34,10 @@ describe('secrets and prompts', () => {
       tenant: { daily_quota: null, monthly_quota: null },
     });
     await adminCall(gateway, 'PATCH', `providers/${paid.providerId}`, { api_key: PROVIDER_KEY });
+    const provider_id = await createAnthropicProvider(gateway, stage.simulator.url);
+    await adminCall(gateway, 'PATCH', `providers/${provider_id}`, { api_key: PROVIDER_KEY });
+    await createUpstream(gateway, { provider_id, model: 'canary-claude' });
+    await createPrice(gateway, { model: 'canary-claude' });
     await callInEveryWay();
   }, 90_000);
 
@@ -50,16 +62,50 @@ describe('secrets and prompts', () => {
     });
   }
 
+  /** A call of another dialect, by a route and its body, to a provider of either kind. */
+  async function ask(path: string, script: Behaviour, more: object = {}, headers: object = {}): Promise<void> {
+    for (const model of [paid.model, 'canary-claude']) {
+      stage.simulator.script(model, script);
+      await note({
+        path,
+        headers: { 'x-api-key': paid.key, 'content-type': 'application/json', ...headers },
+        body: JSON.stringify({ ...bodyOf(path), model, ...more }),
+      });
+    }
+    for (const model of [paid.model, 'canary-claude']) stage.simulator.script(model);
+  }
+
+  async function callOtherDialects(): Promise<void> {
+    for (const path of ['/v1/messages', '/v1/responses']) {
+      for (const stream of [false, true]) {
+        await ask(path, { text: ANSWER }, { stream });
+        for (const status of [400, 401, 429, 500]) await ask(path, { fail: { status, message: SPILLED } }, { stream });
+        await ask(path, { resetAt: 'headers' }, { stream });
+        if (stream)
+          await ask(path, { text: `${ANSWER} and on`, errorEventAt: 2, errorEventMessage: SPILLED }, { stream });
+        await ask(path, { body: `no JSON ${PROVIDER_KEY} ${ANSWER}` }, { stream });
+        await ask(path, {}, { stream, max_tokens: PROMPT, max_output_tokens: PROMPT });
+        await ask(path, {}, { stream, nobody_knows: PROMPT, metadata: { user_id: PROMPT } });
+      }
+      await ask(path, {}, {}, { 'x-api-key': WRONG_KEY });
+      await ask(path, {}, {}, { 'anthropic-beta': `${WRONG_KEY}\u00ff`, 'openai-beta': `${WRONG_KEY}\u00ff` });
+    }
+    await ask('/v1/embeddings', {});
+    await ask('/v1/embeddings', { fail: { status: 400, message: SPILLED } });
+    await note({ method: 'GET', path: `/v1/responses/${paid.key}`, headers: { authorization: `Bearer ${WRONG_KEY}` } });
+    await note({ path: `/v1/messages/batches?key=${paid.key}`, headers: { 'x-api-key': paid.key }, body: PROMPT });
+  }
+
   async function callInEveryWay(): Promise<void> {
-    const spilled = `Incorrect API key provided: ${PROVIDER_KEY}. Authorization: Bearer ${PROVIDER_KEY}, see http://127.0.0.1/x`;
+    await callOtherDialects();
     for (const stream of [false, true]) {
       expect((await chat({ text: ANSWER }, { stream })).status).toBe(200);
-      await chat({ fail: { status: 400, message: spilled } }, { stream });
-      await chat({ fail: { status: 401, message: spilled } }, { stream });
-      await chat({ fail: { status: 500, body: spilled } }, { stream });
-      await chat({ fail: { status: 429, message: spilled } }, { stream });
+      await chat({ fail: { status: 400, message: SPILLED } }, { stream });
+      await chat({ fail: { status: 401, message: SPILLED } }, { stream });
+      await chat({ fail: { status: 500, body: SPILLED } }, { stream });
+      await chat({ fail: { status: 429, message: SPILLED } }, { stream });
       await chat({ resetAt: 'headers' }, { stream });
-      await chat({ text: `${ANSWER} and on and on`, errorEventAt: 2, errorEventMessage: spilled }, { stream });
+      await chat({ text: `${ANSWER} and on and on`, errorEventAt: 2, errorEventMessage: SPILLED }, { stream });
       await chat({ body: `no JSON ${PROVIDER_KEY} ${ANSWER}` }, { stream });
       await chat({}, { stream, max_tokens: PROMPT });
       await chat({}, { stream, model: PROMPT.slice(0, 20) });

@@ -1,4 +1,5 @@
 import type { PaidModel } from '../factories/paid-model';
+import { createAnthropicProvider, createPrice, createUpstream } from '../factories/upstreams';
 import { extent } from '../support/extent';
 import { ALL_HOLD, firstSeed, invariantsOf, MoneyStage, Seeded } from '../support/money-stage';
 import { type RawAnswer, send, sendBytes } from '../support/raw-http';
@@ -7,6 +8,7 @@ import type { TestGateway } from '../support/test-gateway';
 const SEED = firstSeed();
 const TIMES = extent(1, 10);
 const BODIES = 6_000 * TIMES;
+const OTHER_BODIES = 4_000 * TIMES;
 const SHAPES = 2_500 * TIMES;
 const CONTROL_PLANE = 1_500 * TIMES;
 const SOCKETS_AT_ONCE = 200;
@@ -28,6 +30,9 @@ describe(`fuzzed requests (seed ${SEED})`, () => {
       price: { input_usd_per_mtok: '1', output_usd_per_mtok: '1', per_request_usd: '0.01' },
       tenant: { initial_balance_usd: '0', daily_quota: null, monthly_quota: null },
     });
+    const provider_id = await createAnthropicProvider(gateway, stage.simulator.url);
+    await createUpstream(gateway, { provider_id, model: 'fuzzed-claude' });
+    await createPrice(gateway, { model: 'fuzzed-claude', per_request_usd: '0.01' });
   }, 60_000);
 
   afterAll(() => stage.close(), 30_000);
@@ -66,6 +71,25 @@ describe(`fuzzed requests (seed ${SEED})`, () => {
       // Not one kind of refusal alone: some were stopped by the parser, others passed it and met the empty wallet.
       expect(statuses[400]).toBeGreaterThan(BODIES / 10);
       expect(statuses[402]).toBeGreaterThan(BODIES / 50);
+    },
+    WITHIN_MS,
+  );
+
+  it(
+    'are refused where the body of another dialect is damaged, to be passed on or translated',
+    async () => {
+      const statuses = await fuzz(OTHER_BODIES, (random) => {
+        const path = random.pick([...OTHER_DIALECTS.keys()]);
+        const fields = { ...OTHER_DIALECTS.get(path), model: random.pick([paid.model, 'fuzzed-claude']) };
+        return send(gateway.url, {
+          path,
+          body: damaged(withOddFields(fields, random), random),
+          headers: { authorization: `Bearer ${paid.key}`, 'content-type': 'application/json' },
+        });
+      });
+      expect(Object.keys(statuses).filter((status) => Number(status) < 400)).toEqual([]);
+      expect(statuses[400]).toBeGreaterThan(OTHER_BODIES / 10);
+      expect(statuses[402]).toBeGreaterThan(OTHER_BODIES / 50);
     },
     WITHIN_MS,
   );
@@ -142,7 +166,7 @@ describe(`fuzzed requests (seed ${SEED})`, () => {
   );
 
   it('changed nothing: all were sent, no process ended, nothing was charged or held', async () => {
-    expect(sent).toBe(BODIES + SHAPES + CONTROL_PLANE + SOCKETS_AT_ONCE * TIMES);
+    expect(sent).toBe(BODIES + OTHER_BODIES + SHAPES + CONTROL_PLANE + SOCKETS_AT_ONCE * TIMES);
     const ended = await Promise.race([gateway.ended, Promise.resolve('alive')]);
     expect(ended).toBe('alive');
     expect((await send(gateway.url, { method: 'GET', path: '/health/ready' })).status).toBe(200);
@@ -198,35 +222,82 @@ function oddText(random: Seeded): string {
   return random.pick(ODD_TEXTS);
 }
 
+/** Good requests of the dialects beside chat, by their routes. */
+const OTHER_DIALECTS: ReadonlyMap<string, object> = new Map<string, object>([
+  [
+    '/v1/messages',
+    {
+      max_tokens: 2_000,
+      system: [{ type: 'text', text: 'be brief', cache_control: { type: 'ephemeral' } }],
+      messages: [
+        { role: 'user', content: [{ type: 'text', text: 'hello' }] },
+        { role: 'assistant', content: [{ type: 'tool_use', id: 't', name: 'f', input: { a: 1 } }] },
+        { role: 'user', content: [{ type: 'tool_result', tool_use_id: 't', content: 'done' }] },
+      ],
+      tools: [{ name: 'f', description: 'd', input_schema: { type: 'object', properties: {} } }],
+      tool_choice: { type: 'auto' },
+      thinking: { type: 'enabled', budget_tokens: 1_024 },
+      stop_sequences: ['x'],
+      metadata: { user_id: 'u' },
+      stream: true,
+    },
+  ],
+  [
+    '/v1/responses',
+    {
+      instructions: 'be brief',
+      input: [
+        { type: 'message', role: 'user', content: [{ type: 'input_text', text: 'hello' }] },
+        { type: 'function_call', call_id: 'c', name: 'f', arguments: '{}' },
+        { type: 'function_call_output', call_id: 'c', output: 'done' },
+      ],
+      tools: [{ type: 'function', name: 'f', parameters: { type: 'object' }, strict: false }],
+      reasoning: { effort: 'low', summary: 'auto' },
+      text: { format: { type: 'text' } },
+      max_output_tokens: 50,
+      store: false,
+      stream: true,
+    },
+  ],
+  ['/v1/embeddings', { input: ['hello', 'you'], encoding_format: 'float', dimensions: 8, user: 'u' }],
+]);
+
 /** A good request with a few fields replaced by odd values. */
 function bodyOf(model: string, random: Seeded): string {
-  const body: Record<string, unknown> = {
-    model,
-    messages: [
-      { role: 'system', content: 'be brief' },
-      {
-        role: 'user',
-        content: [
-          { type: 'text', text: 'hello' },
-          { type: 'image_url', image_url: { url: 'data:,x' } },
-        ],
-      },
-      {
-        role: 'assistant',
-        content: null,
-        tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }],
-      },
-    ],
-    stream: random.integer(0, 1) === 1,
-    stream_options: { include_usage: true },
-    max_tokens: 5,
-    max_completion_tokens: 7,
-    n: 1,
-    tools: [{ type: 'function', function: { name: 'f', parameters: {} } }],
-    temperature: 0.5,
-    user: 'somebody',
-    session_id: 'some-session',
-  };
+  return withOddFields(
+    {
+      model,
+      messages: [
+        { role: 'system', content: 'be brief' },
+        {
+          role: 'user',
+          content: [
+            { type: 'text', text: 'hello' },
+            { type: 'image_url', image_url: { url: 'data:,x' } },
+          ],
+        },
+        {
+          role: 'assistant',
+          content: null,
+          tool_calls: [{ id: 'a', type: 'function', function: { name: 'f', arguments: '{}' } }],
+        },
+      ],
+      stream: random.integer(0, 1) === 1,
+      stream_options: { include_usage: true },
+      max_tokens: 5,
+      max_completion_tokens: 7,
+      n: 1,
+      tools: [{ type: 'function', function: { name: 'f', parameters: {} } }],
+      temperature: 0.5,
+      user: 'somebody',
+      session_id: 'some-session',
+    },
+    random,
+  );
+}
+
+function withOddFields(fields: object, random: Seeded): string {
+  const body: Record<string, unknown> = { ...fields };
   for (let change = random.integer(0, 2); change > 0; change -= 1) {
     body[random.pick([...Object.keys(body), oddText(random)])] = random.pick(ODD_VALUES);
   }
@@ -264,6 +335,12 @@ function pathOf(random: Seeded): string {
     'chat',
     'completions',
     'models',
+    'messages',
+    'count_tokens',
+    'responses',
+    'cancel',
+    'embeddings',
+    'quote',
     'balance',
     'admin',
     'health',
@@ -302,6 +379,12 @@ function headersOf(key: string, random: Seeded): Record<string, string> {
     'content-encoding',
     'x-request-id',
     'x-api-key',
+    'anthropic-version',
+    'anthropic-beta',
+    'openai-beta',
+    'x-session-id',
+    'x-tollgate-region',
+    'idempotency-key',
     'origin',
     'range',
     'upgrade',
