@@ -37,7 +37,7 @@ export interface DialectPumpOptions {
 export function dialectPump(client: ApiDialect, options: DialectPumpOptions): PumpHarness {
   const look = lookOf(options.asked ?? streamRequest(client));
   return pumpHarness({
-    ...streamSidesOf(options.wire, look, options.isAliased ? look.model : undefined),
+    ...streamSidesOf(options.wire, look, options.isAliased ? look.model : undefined, true),
     renderError: ({ code }) => errorFrame(client, JSON.stringify({ type: 'error', error: { code } })),
     ...options.pump,
   });

@@ -11,10 +11,12 @@ export class KeptFrames {
   private bytes = 0;
   private isDropped = false;
 
+  constructor(private readonly maxBytes = MAX_KEPT_BYTES) {}
+
   add(block: Buffer, start: number, end: number): void {
     if (this.isDropped) return;
     this.bytes += end - start;
-    if (this.bytes > MAX_KEPT_BYTES) {
+    if (this.bytes > this.maxBytes) {
       this.isDropped = true;
       this.kept = [];
       this.block = undefined;

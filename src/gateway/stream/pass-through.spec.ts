@@ -246,3 +246,58 @@ function passIn({ pump }: PumpHarness, { bytes }: RecordedCall, offsets: readonl
   for (const [at, end] of ends.entries()) pump.onData(bytes.subarray(ends[at - 1] ?? 0, end));
   pump.onEnd();
 }
+
+describe('a response that the guard cuts', () => {
+  const item = { id: 'm1', type: 'message', role: 'assistant', status: 'in_progress', content: [] };
+  const opening = [
+    { type: 'response.created', response, sequence_number: 0 },
+    { type: 'response.output_item.added', output_index: 0, item, sequence_number: 1 },
+    {
+      type: 'response.content_part.added',
+      item_id: 'm1',
+      output_index: 0,
+      content_index: 0,
+      part: { type: 'output_text', text: '', annotations: [] },
+      sequence_number: 2,
+    },
+  ];
+  const billed = { ...NO_TOKENS, inputUncached: 10, output: 100 };
+
+  it.each([
+    [150, 'a'.repeat(100)],
+    [100, undefined],
+  ])('is incomplete with all that was sent of it, once; %i words', async (count, sent) => {
+    const harness = await opened('openai-responses', {
+      wire: 'openai-responses',
+      isAliased: true,
+      pump: { guard: guardOf(new ScriptedCharge(HOLD)) },
+    });
+    const words = Array.from({ length: count }, () => word('a')).join('');
+    feed(harness, opening.map((event) => frame(event)).join('') + words);
+    if (sent === undefined) {
+      feed(harness, frame(completed));
+      expect((await harness.pump.ended).reason).toBe('complete');
+      return;
+    }
+    expect((await harness.pump.ended).reason).toBe('guard_cut');
+    const last = harness.pump.lastBytes('tollgate cost_usd=0.1', billed);
+    expect(harness.pump.lastBytes('tollgate cost_usd=0.1', billed)).toEqual(last);
+    const [textDone, partDone, itemDone, why, cost, end] = framesIn(last.toString());
+    expect([textDone, partDone, itemDone].flatMap((ended) => eventsIn(ended ?? '')).map(({ type }) => type)).toEqual([
+      'response.output_text.done',
+      'response.content_part.done',
+      'response.output_item.done',
+    ]);
+    expect([why, cost]).toEqual([': tollgate stream_guard=cut limit=balance\n\n', ': tollgate cost_usd=0.1\n\n']);
+    expect(eventsIn(end ?? '')).toMatchObject([
+      {
+        type: 'response.incomplete',
+        response: {
+          model: 'ours',
+          output: [{ id: 'm1', status: 'incomplete', content: [{ text: sent }] }],
+          usage: { input_tokens: 10, output_tokens: 100 },
+        },
+      },
+    ]);
+  });
+});

@@ -1,14 +1,19 @@
 import { type TokenCounts } from '../../catalogue/price';
-import { isObject, type JsonObject } from '../../kernel/json-object';
+import { type JsonObject } from '../../kernel/json-object';
 import { parseObject } from '../dialects/json-value';
-import { responsesUsageOf } from '../dialects/openai-responses/usage';
+import { cutResponse } from '../dialects/openai-responses/cut-response';
 import { type FrameKind } from '../dialects/stream-reading';
 import { type FrameBatch, FrameBatches } from './frame-batch';
 import { replaceMember } from './frame-editor';
+import { KeptFrames } from './kept-frames';
 import { dataOf, renderFrame } from './sse-frame';
+import { SseSplitter } from './sse-splitter';
 import { type StreamWriter } from './stream-writer';
 
 const MODEL = ['response', 'model'];
+/** A response that is cut is told once more as a whole; one that is longer, as it began. */
+const MAX_KEPT_BYTES = 1024 * 1024;
+const NOTHING = Buffer.alloc(0);
 
 /**
  * A stream of one response to a client of the same dialect: frames as they came but for the model's name in those that show
@@ -17,31 +22,37 @@ const MODEL = ['response', 'model'];
 export class ResponseWriter implements StreamWriter {
   private readonly batches = new FrameBatches();
   private readonly modelJson: string | undefined;
+  /** What was sent, read only if the stream is cut. */
+  private readonly kept: KeptFrames | undefined;
+  private opening: Buffer | undefined;
   private ending: Buffer | undefined;
-  /** The frame that showed the response last, read only if the stream is cut. */
-  private shown: Buffer | undefined;
+  private cut: Buffer | undefined;
 
-  /** @param clientModel the name to show for the model; undefined leaves the provider's */
-  constructor(clientModel: string | undefined) {
+  /**
+   * @param clientModel the name to show for the model; undefined leaves the provider's
+   * @param mayBeCut a guard watches the stream
+   */
+  constructor(clientModel: string | undefined, mayBeCut: boolean) {
     this.modelJson = clientModel === undefined ? undefined : JSON.stringify(clientModel);
+    this.kept = mayBeCut ? new KeptFrames(MAX_KEPT_BYTES) : undefined;
   }
 
   add(kind: FrameKind, block: Buffer, start: number, end: number): boolean {
-    if (kind === 'data') this.batches.count();
-    if (kind === 'event' || kind === 'done') {
-      const frame = block.subarray(start, end);
-      const edited = this.modelJson === undefined ? frame : replaceMember(frame, MODEL, this.modelJson);
-      if (kind === 'done') {
-        this.ending = edited;
-        return true;
-      }
-      this.shown ??= edited;
-      if (edited !== frame) {
-        this.batches.put(edited);
-        return true;
-      }
+    if (kind === 'done') {
+      this.ending = this.named(block.subarray(start, end));
+      return true;
     }
-    this.batches.pass(block, start, end);
+    if (kind === 'data') this.batches.count();
+    if (kind !== 'event' || this.modelJson === undefined) {
+      if (kind === 'event') this.opening ??= block.subarray(start, end);
+      this.kept?.add(block, start, end);
+      this.batches.pass(block, start, end);
+      return true;
+    }
+    const frame = this.named(block.subarray(start, end));
+    this.opening ??= frame;
+    this.kept?.add(frame, 0, frame.length);
+    this.batches.put(frame);
     return true;
   }
 
@@ -54,27 +65,34 @@ export class ResponseWriter implements StreamWriter {
   }
 
   cutEnd(billed: TokenCounts | undefined): Buffer {
-    this.ending ??= renderEnd(this.shown, billed);
-    return Buffer.alloc(0);
+    if (this.cut) return this.cut;
+    const { ends, terminal } = cutResponse(this.sent(), billed);
+    this.ending = renderEvent(terminal);
+    this.cut = Buffer.concat(ends.map(renderEvent));
+    return this.cut;
   }
 
-  /** Without one of its provider's the stream is no whole answer. */
+  /** A response without the last frame of its provider is none, so there always is one. */
   terminal(): Buffer {
-    return this.ending ?? Buffer.alloc(0);
+    return this.ending ?? NOTHING;
+  }
+
+  private named(frame: Buffer): Buffer {
+    return this.modelJson === undefined ? frame : replaceMember(frame, MODEL, this.modelJson);
+  }
+
+  private sent(): readonly JsonObject[] {
+    const pieces = this.kept?.pieces() ?? (this.opening ? [this.opening] : []);
+    const frames: JsonObject[] = [];
+    const splitter = new SseSplitter((block, start, end) => {
+      const frame = parseObject(dataOf(block, start, end));
+      if (frame) frames.push(frame);
+    });
+    for (const piece of pieces) splitter.push(piece);
+    return frames;
   }
 }
 
-function renderEnd(shown: Buffer | undefined, billed: TokenCounts | undefined): Buffer {
-  const frame = shown && parseObject(dataOf(shown, 0, shown.length));
-  const response: JsonObject = isObject(frame?.response) ? frame.response : {};
-  const ended = {
-    type: 'response.incomplete',
-    response: {
-      ...response,
-      status: 'incomplete',
-      incomplete_details: { reason: 'max_output_tokens' },
-      usage: billed ? responsesUsageOf(billed) : null,
-    },
-  };
-  return renderFrame(JSON.stringify(ended), ended.type);
+function renderEvent(event: JsonObject): Buffer {
+  return renderFrame(JSON.stringify(event), String(event.type));
 }

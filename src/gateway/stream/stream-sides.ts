@@ -21,8 +21,14 @@ export interface StreamSides {
 /**
  * @param wire in which the provider answers
  * @param clientModel the name to show for the model where frames pass; undefined leaves the provider's
+ * @param mayBeCut a guard watches the stream
  */
-export function streamSidesOf(wire: ApiDialect, look: AnswerLook, clientModel: string | undefined): StreamSides {
+export function streamSidesOf(
+  wire: ApiDialect,
+  look: AnswerLook,
+  clientModel: string | undefined,
+  mayBeCut: boolean,
+): StreamSides {
   const { request, showUsage } = look;
   if (wire !== request.dialect) {
     const renderer = translationOf(request.dialect).eventRenderer(look);
@@ -39,7 +45,7 @@ export function streamSidesOf(wire: ApiDialect, look: AnswerLook, clientModel: s
       return { reading, writer: new MessageWriter(reading, clientModel) };
     }
     case 'openai-responses':
-      return { reading: new ResponseStreamReading(), writer: new ResponseWriter(clientModel) };
+      return { reading: new ResponseStreamReading(), writer: new ResponseWriter(clientModel, mayBeCut) };
     case 'openai-embeddings':
       throw new Error('embeddings are never streamed');
   }

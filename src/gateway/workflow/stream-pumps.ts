@@ -24,15 +24,16 @@ export class StreamPumps {
     const look = answerLookOf(context);
     const isAliased = candidate.target.upstreamModel !== look.model;
     const wire = context.templateRender.wireOf(candidate);
+    const guard = this.guards.of(context);
     return new StreamPump({
       client,
-      ...streamSidesOf(wire, look, isAliased ? look.model : undefined),
+      ...streamSidesOf(wire, look, isAliased ? look.model : undefined, guard !== undefined),
       disconnectPolicy: this.settings.disconnectPolicy,
       drainMs: this.settings.disconnectDrainMs,
       clock: this.clock,
       firstByteGate,
       renderError: (refusal) => errorFrame(dialect, renderErrorEvent(refusal)),
-      guard: this.guards.of(context),
+      guard,
     });
   }
 }
