@@ -11,10 +11,13 @@ import { RoutingModule } from '../routing/routing.module';
 import { UpstreamsModule } from '../upstreams/upstreams.module';
 import { BalanceController } from './balance.controller';
 import { ChatCompletionsController } from './chat-completions.controller';
+import { CountTokensController } from './count-tokens.controller';
+import { CountedByProvider } from './counted-by-provider';
 import { EmbeddingsController } from './embeddings.controller';
 import { ExchangeLog } from './exchange-log';
 import { KeyedAnswers } from './idempotency/keyed-answers';
 import { InferenceRuns } from './inference-runs';
+import { MessageTokenCounts } from './message-token-counts';
 import { MessagesController } from './messages.controller';
 import { ModelsController } from './models.controller';
 import { QuoteController } from './quote.controller';
@@ -38,6 +41,7 @@ import type { WorkflowStep } from './workflow/workflow-step';
     ChatCompletionsController,
     ResponsesController,
     MessagesController,
+    CountTokensController,
     EmbeddingsController,
     ModelsController,
     QuoteController,
@@ -65,6 +69,8 @@ import type { WorkflowStep } from './workflow/workflow-step';
     TokenCounter,
     StreamGuards,
     StreamPumps,
+    CountedByProvider,
+    MessageTokenCounts,
     ExchangeLog,
   ],
 })

@@ -2,7 +2,7 @@ import type { Refusal } from '../../../kernel/errors';
 import type { JsonObject } from '../../../kernel/json-object';
 import type { RenderTarget } from '../dialect';
 import { FirstRefusal } from '../first-refusal';
-import { isAbsent, isArray } from '../json-value';
+import { isAbsent } from '../json-value';
 import { fieldOf, type NeutralRequest } from '../neutral/neutral-request';
 import { closedSchema } from './closed-schema';
 import { MessageRenderer } from './message-renderer';
@@ -13,27 +13,7 @@ import { renderTool, renderToolChoice } from './tool-renderer';
 const NOT_SAYABLE = 'cannot be asked of the provider of this model';
 
 /** Of OpenAI's: they label, keep or cache a call and change nothing of its answer. */
-const HINTS = new Set([
-  'metadata',
-  'store',
-  'user',
-  'safety_identifier',
-  'prompt_cache_key',
-  'prompt_cache_retention',
-  'prompt_cache_options',
-  'client_metadata',
-]);
-/** Values that ask for nothing beyond what every answer is. */
-const DEFAULTS: Readonly<Record<string, readonly unknown[]>> = {
-  frequency_penalty: [0],
-  presence_penalty: [0],
-  logprobs: [false],
-  top_logprobs: [0],
-  n: [1],
-  truncation: ['disabled'],
-};
-/** Of Responses: proofs of thoughts come without being asked for. */
-const INCLUDED_ANYWAY = ['reasoning.encrypted_content'];
+const HINTS = new Set(['metadata', 'store', 'prompt_cache_key', 'prompt_cache_retention', 'prompt_cache_options']);
 
 /** JSON of the request as Anthropic takes it, or a refusal that names the client's field that it has no word for. */
 export function renderMessagesRequest(request: NeutralRequest, target: RenderTarget): Buffer | Refusal {
@@ -71,10 +51,7 @@ export function renderMessagesRequest(request: NeutralRequest, target: RenderTar
 
 function refuseOptions({ openAiOptions }: NeutralRequest, refusals: FirstRefusal): void {
   for (const [name, value] of Object.entries(openAiOptions)) {
-    if (isAbsent(value) || HINTS.has(name) || DEFAULTS[name]?.includes(value) === true) continue;
-    if (name === 'include' && isArray(value) && value.every((item) => INCLUDED_ANYWAY.some((known) => known === item)))
-      continue;
-    refusals.note(name, NOT_SAYABLE);
+    if (!isAbsent(value) && !HINTS.has(name)) refusals.note(name, NOT_SAYABLE);
   }
 }
 
