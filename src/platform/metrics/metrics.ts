@@ -114,6 +114,14 @@ export class Metrics {
     this.named('tollgate_upstream_attempts_total', 'Attempts at an upstream, by how they ended.'),
     'outcome',
   );
+  readonly affinity = new CounterFamily(
+    this.named(
+      'tollgate_affinity_total',
+      'Calls of sessions by which upstream they ask first (chosen, followed, unavailable: plain order), and their reports ' +
+        '(confirmed, failed, overtaken by a newer choice, dropped).',
+    ),
+    'outcome',
+  );
   readonly requestLogDropped = counter(
     this.named(
       'tollgate_request_log_dropped_total',
