@@ -21,6 +21,8 @@ export interface InferenceRequest {
   readonly choices: number;
   /** Bytes of all that is sent except data of images, documents and audio: an upper bound of the text, for the estimate. */
   readonly promptTextBytes: number;
+  /** Text that nobody sent and that is read all the same (files at a URL, pages that a provider's tool finds): only held for. */
+  readonly unseenTextBytes?: number;
   readonly images: number;
   readonly audioParts: number;
   /** Of audio that is sent along, as base64. */

@@ -46,7 +46,7 @@ export function holdRequestOf(context: WorkflowContext): EstimatedHold {
 /** What of a request the estimate is made of. */
 export function estimateInputOf(request: InferenceRequest): EstimateInput {
   return {
-    textBytes: request.promptTextBytes,
+    textBytes: request.promptTextBytes + (request.unseenTextBytes ?? 0),
     images: request.images,
     audioParts: request.audioParts,
     audioDataBytes: request.audioDataBytes,

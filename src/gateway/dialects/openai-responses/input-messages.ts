@@ -69,7 +69,10 @@ class Collected implements InputMessages {
 function addItem(item: JsonObject, path: string, collected: Collected): Refusal | undefined {
   const { type } = item;
   if (type === 'item_reference' || (isAbsent(type) && isAbsent(item.role) && typeof item.id === 'string')) {
-    return invalid(path, 'refers to a stored item: stored responses are not served yet, send the item itself');
+    return invalid(
+      path,
+      'refers to a stored item: stored responses are not served yet, send the item itself (store: false)',
+    );
   }
   if (isAbsent(type)) return addMessage(item, path, collected);
   switch (type) {

@@ -11,9 +11,14 @@ export interface InputMeasure {
   audioParts: number;
   /** Length of base64 data of recordings: they are priced by their length in time. */
   audioDataBytes: number;
-  /** Files and items that are named and not sent. */
-  references: number;
+  /** What files and items may come to that are named and not sent. */
+  unseenTextBytes: number;
 }
+
+/** An item of an earlier answer: a page. */
+const STORED_ITEM_BYTES = 12 * 1024;
+/** A file that only the provider can read: as many pages as the context of most models holds. */
+const UNREAD_FILE_BYTES = 300 * 1024;
 
 /**
  * Checks only what Tollgate itself relies on (shapes of items, contents and parts); everything else is the provider's to
@@ -36,7 +41,7 @@ function checkItem(item: unknown, path: string, measure: InputMeasure): Refusal 
   if (!isAbsent(type) && typeof type !== 'string') return invalid(`${path}.type`, 'must be a string');
   // A reference may do without a type; whatever else does is a message.
   if (type === 'item_reference' || (isAbsent(type) && isAbsent(item.role) && typeof item.id === 'string')) {
-    measure.references++;
+    measure.unseenTextBytes += STORED_ITEM_BYTES;
     return undefined;
   }
   if (isAbsent(type) || type === 'message') {
@@ -76,7 +81,7 @@ function checkPart(part: unknown, path: string, measure: InputMeasure): Refusal 
       measureAudio(isObject(part.input_audio) ? part.input_audio : part, measure);
       return undefined;
     case 'input_file':
-      if (isAbsent(part.file_data)) measure.references++;
+      if (isAbsent(part.file_data)) measure.unseenTextBytes += UNREAD_FILE_BYTES;
       return undefined;
     default:
       return undefined;

@@ -75,17 +75,22 @@ describe('parseResponsesRequest', () => {
     });
   });
 
-  it('reserves for what is named and not sent, and for a file that is sent as for text', () => {
-    const bytesOf = (part: Body): number => {
-      const body = { model: 'm', input: [{ role: 'user', content: [part] }] };
-      return parse(body).promptTextBytes - JSON.stringify(body).length;
+  it('holds for what is read and was not sent, and takes a file that is sent for text', () => {
+    const unseen = (body: Body): number | undefined => parse({ ...HELLO, ...body }).unseenTextBytes;
+    const ofPart = (part: Body): number | undefined => unseen({ input: [{ role: 'user', content: [part] }] });
+    expect(unseen({})).toBe(0);
+    expect(ofPart({ type: 'input_file', file_id: 'file-1' })).toBe(300 * 1024);
+    expect(ofPart({ type: 'input_file', file_url: 'https://example.com/a.pdf' })).toBe(300 * 1024);
+    const sent = {
+      model: 'm',
+      input: [{ role: 'user', content: [{ type: 'input_file', file_data: 'A'.repeat(99) }] }],
     };
-    expect(bytesOf({ type: 'input_file', file_id: 'file-1' })).toBeGreaterThan(10_000);
-    expect(bytesOf({ type: 'input_file', file_url: 'https://example.com/a.pdf' })).toBeGreaterThan(10_000);
-    expect(bytesOf({ type: 'input_file', filename: 'a.pdf', file_data: 'A'.repeat(99) })).toBe(0);
-    const item = { type: 'item_reference', id: 'msg_1' };
-    const referring = { model: 'm', input: [item, { id: 'msg_2' }, { role: 'user', content: 'go on' }] };
-    expect(parse(referring).promptTextBytes - JSON.stringify(referring).length).toBeGreaterThan(20_000);
+    expect(parse(sent)).toMatchObject({ unseenTextBytes: 0, promptTextBytes: JSON.stringify(sent).length });
+    const items = [{ type: 'item_reference', id: 'msg_1' }, { id: 'msg_2' }, { role: 'user', content: 'go on' }];
+    expect(unseen({ input: items })).toBe(24 * 1024);
+    expect(unseen({ tools: [{ type: 'web_search' }, { type: 'mcp' }, { type: 'function', name: 'f' }] })).toBe(
+      64 * 1024,
+    );
   });
 
   it.each<[Body, boolean, boolean]>([

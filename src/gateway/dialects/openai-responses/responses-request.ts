@@ -29,8 +29,9 @@ const PRICED_FIELDS = new PricedFields([
   'prompt',
 ]);
 
-/** What a file or an item that is only named is taken for: its length is not known before the provider tells it. */
-const REFERENCE_TEXT_BYTES = 12 * 1024;
+/** Tools that the provider runs itself and that bring text into the prompt: a few pages each, since nobody knows how much. */
+const READING_TOOLS = new Set<unknown>(['web_search', 'web_search_preview', 'file_search', 'code_interpreter', 'mcp']);
+const TOOL_TEXT_BYTES = 32 * 1024;
 
 /** Never throws: a body that cannot be used is a refusal that names the field. */
 export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
@@ -40,12 +41,11 @@ export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
 
   const model = modelOf(body);
   if (typeof model !== 'string') return model;
-  const measure: InputMeasure = { images: 0, imageDataBytes: 0, audioParts: 0, audioDataBytes: 0, references: 0 };
+  const measure: InputMeasure = { images: 0, imageDataBytes: 0, audioParts: 0, audioDataBytes: 0, unseenTextBytes: 0 };
   const refusal = checkStored(body) ?? checkInput(body.input, measure) ?? checkOptions(body);
   if (refusal) return refusal;
 
   const { max_output_tokens: maxOutputTokens, prompt_cache_key: cacheKey } = body;
-  const sentBytes = Math.max(0, bytes.length - measure.imageDataBytes - measure.audioDataBytes);
   return {
     dialect: 'openai-responses',
     raw: bytes,
@@ -56,7 +56,8 @@ export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
     includeUsage: true,
     ...(typeof maxOutputTokens === 'number' ? { maxOutputTokens } : {}),
     choices: 1,
-    promptTextBytes: sentBytes + measure.references * REFERENCE_TEXT_BYTES,
+    promptTextBytes: Math.max(0, bytes.length - measure.imageDataBytes - measure.audioDataBytes),
+    unseenTextBytes: measure.unseenTextBytes + readingTools(body) * TOOL_TEXT_BYTES,
     images: measure.images,
     audioParts: measure.audioParts,
     audioDataBytes: measure.audioDataBytes,
@@ -112,6 +113,10 @@ function checkTools(tools: unknown): Refusal | undefined {
     if (typeof tool.type !== 'string') return invalid(`tools[${index}].type`, 'must be a string');
   }
   return undefined;
+}
+
+function readingTools({ tools }: JsonObject): number {
+  return isArray(tools) ? tools.filter((tool) => isObject(tool) && READING_TOOLS.has(tool.type)).length : 0;
 }
 
 function askedMedia(body: JsonObject): Pick<InferenceRequest, 'asksForAudio' | 'asksForImages'> {
