@@ -1,4 +1,4 @@
-import { Controller, Post, Req, Res } from '@nestjs/common';
+import { Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../auth/principal';
 import { Caller } from './http/caller';
@@ -12,6 +12,7 @@ export class ChatCompletionsController {
   constructor(private readonly runs: InferenceRuns) {}
 
   @Post(CHAT_ROUTE.path)
+  @HttpCode(200)
   @InferenceDocs({
     summary: 'Chat completion, streamed or whole',
     description:

@@ -1,4 +1,4 @@
-import { Controller, Post, Req, Res } from '@nestjs/common';
+import { Controller, HttpCode, Post, Req, Res } from '@nestjs/common';
 import { ApiHeader, ApiQuery } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../auth/principal';
@@ -14,6 +14,7 @@ export class MessagesController {
   constructor(private readonly runs: InferenceRuns) {}
 
   @Post(MESSAGES_ROUTE.path)
+  @HttpCode(200)
   @InferenceDocs({
     summary: 'Message, streamed or whole',
     description:

@@ -1,4 +1,4 @@
-import { applyDecorators, Controller, Delete, Get, Param, Post, Req, Res } from '@nestjs/common';
+import { applyDecorators, Controller, Delete, Get, HttpCode, Param, Post, Req, Res } from '@nestjs/common';
 import { ApiBearerAuth, ApiOperation, ApiParam, ApiResponse, ApiTags } from '@nestjs/swagger';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Principal } from '../auth/principal';
@@ -25,6 +25,7 @@ export class ResponsesController {
   constructor(private readonly runs: InferenceRuns) {}
 
   @Post(RESPONSES_ROUTE.path)
+  @HttpCode(200)
   @InferenceDocs({
     summary: 'Response, streamed or whole',
     description:
@@ -39,24 +40,28 @@ export class ResponsesController {
   }
 
   @Get(`${RESPONSES_ROUTE.path}/:response_id`)
+  @HttpCode(404)
   @StoredResponse('A stored response')
   retrieve(@Param('response_id') id: string): never {
     throw notKept(id);
   }
 
   @Get(`${RESPONSES_ROUTE.path}/:response_id/input_items`)
+  @HttpCode(404)
   @StoredResponse('The input of a stored response')
   inputItems(@Param('response_id') id: string): never {
     throw notKept(id);
   }
 
   @Delete(`${RESPONSES_ROUTE.path}/:response_id`)
+  @HttpCode(404)
   @StoredResponse('Deletes a stored response')
   remove(@Param('response_id') id: string): never {
     throw notKept(id);
   }
 
   @Post(`${RESPONSES_ROUTE.path}/:response_id/cancel`)
+  @HttpCode(404)
   @StoredResponse('Cancels a response that runs in the background')
   cancel(@Param('response_id') id: string): never {
     throw notKept(id);

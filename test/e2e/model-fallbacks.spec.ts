@@ -1,7 +1,8 @@
 import { adminCall } from '../factories/admin-client';
 import { createApiKey, createTenant } from '../factories/tenants';
-import { createPrice, createProvider, createUpstream } from '../factories/upstreams';
+import { createAnthropicProvider, createPrice, createProvider, createUpstream } from '../factories/upstreams';
 import type { Behaviour } from '../simulator/behaviour';
+import { anthropicClient } from '../support/anthropic-caller';
 import { type BookedCharge } from '../support/charge-book';
 import { eventually } from '../support/eventually';
 import { brokenInvariants, type GatewayStack, startGatewayStack } from '../support/gateway-stack';
@@ -138,6 +139,35 @@ describe('a model that another one stands in for', () => {
       'COMMITTED',
     ]);
     expect(await stack.book.walletNanoUsd(tenantId)).toBe(TEN_USD - CHARGED_NANO_USD);
+  });
+
+  it('is stood in for by a model of another kind of provider, whatever its client speaks', async () => {
+    const anthropic = await createAnthropicProvider(stack.gateway, stack.simulator.url);
+    const asked = await model({ fail: { status: 529 } }, { provider_id: anthropic });
+    const up = await model(ANSWER);
+    await standsIn([up], asked);
+    const { tenantId, key } = await tenant();
+    const { client } = anthropicClient(stack.gateway, key, { maxRetries: 0 });
+    const stream = client.messages.stream({
+      model: asked,
+      max_tokens: 20,
+      messages: [{ role: 'user', content: 'Hello' }],
+    });
+    expect(await stream.finalMessage()).toMatchObject({ model: asked, content: [{ type: 'text', text: 'Hi there.' }] });
+    const { response, request_id } = await stream.withResponse();
+    expect(response.headers.get('x-tollgate-model')).toBe(up);
+    const [, served] = await endedOf(tenantId, 2);
+    expect([served?.traceId, served?.transferredNanoUsd]).toEqual([request_id, CHARGED_NANO_USD]);
+    expect(stack.simulator.served().map(({ wire }) => wire)).toEqual(['anthropic-messages', 'openai-chat']);
+  });
+
+  it('is stood in for where it takes too long', async () => {
+    const asked = await model({ hangAt: 'headers' }, { timeout_ms: 300 });
+    const up = await model(ANSWER);
+    await standsIn([up], asked);
+    const { tenantId, key } = await tenant();
+    expect((await ask(key, { model: asked })).headers.get('x-tollgate-model')).toBe(up);
+    expect((await endedOf(tenantId, 2)).map(({ reasonCode }) => reasonCode)).toEqual(['UPSTREAM_TIMEOUT', null]);
   });
 
   it('is what the error is about where nobody stands in after all: one answer, nothing charged', async () => {

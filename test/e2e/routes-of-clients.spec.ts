@@ -38,6 +38,21 @@ describe('what clients ask beside inference', () => {
     expect(httpCalls()).toBe(4);
   });
 
+  it('are documented, each route of inference with its Idempotency-Key', async () => {
+    const response = await fetch(`${stack.gateway.url}/docs-json`);
+    const { paths } = (await response.json()) as {
+      paths: Record<string, { post?: { responses: object; parameters: { name: string }[]; security: object[] } }>;
+    };
+    for (const path of ['/v1/chat/completions', '/v1/responses', '/v1/messages', '/v1/embeddings']) {
+      const { responses, parameters, security } = paths[path]?.post ?? { responses: {}, parameters: [], security: [] };
+      expect(Object.keys(responses)).toEqual(['200', '400', '402', '403', '404', '409', '422', '429', '503']);
+      expect(parameters.map(({ name }) => name)).toEqual(expect.arrayContaining(['Idempotency-Key', 'x-session-id']));
+      expect(security).toEqual([{ 'api-key': [] }]);
+    }
+    const stored = (paths['/v1/responses/{response_id}/cancel']?.post ?? { responses: {} }).responses;
+    expect(Object.keys(stored)).toEqual(['404']);
+  });
+
   it('a response is told to nobody without a key', async () => {
     const answer = await send(stack.gateway.url, { method: 'GET', path: '/v1/responses/resp_1' });
     expect(answer.status).toBe(401);

@@ -347,6 +347,8 @@ describe('on the way out', () => {
     expect([refused.status, refused.body.error.code]).toEqual([503, 'SHUTTING_DOWN']);
     expect(refused.headers.get('connection')).toBe('close');
     expect(refused.headers.get('x-should-retry')).toBe('true');
+    const message = await post('/v1/messages', '{}');
+    expect([message.status, message.body]).toMatchObject([503, { type: 'error', error: { type: 'overloaded_error' } }]);
     leave();
     await done;
   });
