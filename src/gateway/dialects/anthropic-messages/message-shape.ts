@@ -2,17 +2,20 @@ import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { invalid } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
+import { pagesOfPdf } from '../pdf-pages';
 
 /** What a request carries beside text, for the estimate. */
 export interface MessageMeasure {
-  /** Images, and pages of documents: a page is read as text and as an image. */
+  /** Images, and for each page of a document two: it is read as an image and as text. */
   images: number;
   /** Length of base64 data of images and documents: they are priced by the piece, not by the byte. */
   mediaDataBytes: number;
 }
 
-/** A document that only the provider can read may be this long: nearly what the context of most models holds. */
-const PAGES_OF_UNREAD_DOCUMENT = 100;
+/** By what providers count, a page is some 2,400 tokens with its text, and an image 1,500. */
+const IMAGES_PER_PAGE = 2;
+/** Of a document that only the provider can read; longer ones are reserved too little for. */
+const PAGES_OF_UNREAD_DOCUMENT = 20;
 
 /**
  * Checks only what Tollgate itself relies on (shapes of messages, contents and blocks); everything else is the provider's to
@@ -78,20 +81,21 @@ function checkImage({ source }: JsonObject, path: string, measure: MessageMeasur
   return undefined;
 }
 
-/** Text is counted as text; of a PDF that is sent along every byte is, which is more than its pages come to. */
+/** Text is counted as text, a PDF by its pages. */
 function checkDocument({ source }: JsonObject, path: string, measure: MessageMeasure): Refusal | undefined {
   if (!isObject(source)) return invalid(`${path}.source`, 'must be an object');
   switch (source.type) {
     case 'base64':
       if (typeof source.data !== 'string') return invalid(`${path}.source.data`, 'must be a string');
-      measure.images++;
+      measure.images += IMAGES_PER_PAGE * pagesOfPdf(source.data);
+      measure.mediaDataBytes += source.data.length;
       return undefined;
     case 'text':
       return undefined;
     case 'content':
       return checkContent(source.content, `${path}.source.content`, measure);
     default:
-      measure.images += PAGES_OF_UNREAD_DOCUMENT;
+      measure.images += IMAGES_PER_PAGE * PAGES_OF_UNREAD_DOCUMENT;
       return undefined;
   }
 }

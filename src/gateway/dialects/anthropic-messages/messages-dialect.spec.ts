@@ -82,6 +82,18 @@ describe('a request for a message', () => {
     });
   });
 
+  it('counts a page of a PDF as text and image, and what only the provider can read as some pages', () => {
+    const pdf = Buffer.from('<</Type/Page>> <</Type/Page>> <</Type /Page>>').toString('base64');
+    const sent = { type: 'document', source: { type: 'base64', media_type: 'application/pdf', data: pdf } };
+    const { images, promptTextBytes } = parse(user(sent));
+    expect({ images, promptTextBytes }).toEqual({
+      images: 6,
+      promptTextBytes: JSON.stringify(user(sent)).length - pdf.length,
+    });
+    const named = { type: 'document', source: { type: 'url', url: 'https://a.example/b.pdf' } };
+    expect(parse(user(named)).images).toBe(40);
+  });
+
   it.each([
     ['user_0a_account_1b_session_9f3c-22', '9f3c-22'],
     ['{"device_id":"d","account_uuid":"","session_id":"9f3c-22"}', '9f3c-22'],

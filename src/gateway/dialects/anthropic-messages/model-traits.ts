@@ -3,6 +3,8 @@ export interface ModelTraits {
   /** `thinking: adaptive` with an effort in place of a budget; the newest refuse a budget. */
   readonly thinksAdaptively: boolean;
   readonly knowsXhighEffort: boolean;
+  /** Temperature and its kin, other than their defaults. */
+  readonly takesSampling: boolean;
   /** Messages of role system in the middle of a conversation. */
   readonly takesSystemMessages: boolean;
   /** Answers and tool input held to a schema. */
@@ -25,6 +27,7 @@ export function traitsOf(model: string): ModelTraits {
   return {
     thinksAdaptively: isAtLeast(4, 6),
     knowsXhighEffort: isAtLeast(4, 7),
+    takesSampling: !isAtLeast(4, 7),
     takesSystemMessages: isAtLeast(4, 8),
     holdsToSchemas: isAtLeast(4, 5) || /opus-4[-.]1/.test(model),
   };

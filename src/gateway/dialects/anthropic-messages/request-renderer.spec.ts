@@ -318,6 +318,20 @@ describe('a request rendered for Anthropic', () => {
     expect(render(fields)).toMatchObject({ code: 'INVALID_REQUEST', param });
   });
 
+  it('sends the newest models no sampling: defaults are left out, the rest is refused by name', () => {
+    const sampled = body({ temperature: 1, topP: 1 }, 'claude-opus-4-8');
+    expect(sampled).not.toHaveProperty('temperature');
+    expect(sampled).not.toHaveProperty('top_p');
+    expect(body({ temperature: 0.2, topP: 1 })).toMatchObject({ temperature: 0.2 });
+    for (const [param, fields] of Object.entries({
+      temperature: { temperature: 0 },
+      top_p: { topP: 0.9 },
+      top_k: { topK: 1 },
+    })) {
+      expect(render(fields, 'claude-opus-4-7')).toMatchObject({ code: 'INVALID_REQUEST', param });
+    }
+  });
+
   it('refuses to hold a model to a schema that was made before models could be', () => {
     const outputFormat = { type: 'json_schema', schema: {} } as const;
     expect(render({ outputFormat }, 'claude-3-7-sonnet-20250219')).toMatchObject({ param: 'response_format' });

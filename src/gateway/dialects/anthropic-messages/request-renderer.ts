@@ -38,7 +38,7 @@ export function renderMessagesRequest(request: NeutralRequest, target: RenderTar
     messages,
     ...(request.tools.length > 0 ? { tools: request.tools.map((tool) => renderTool(tool, traits, refusals)) } : {}),
     ...(toolChoice ? { tool_choice: toolChoice } : {}),
-    ...samplingOf(request, refusals),
+    ...samplingOf(request, traits, refusals),
     ...stopSequencesOf(request, refusals),
     ...(thinking ? { thinking } : {}),
     ...(Object.keys(config).length > 0 ? { output_config: config } : {}),
@@ -55,17 +55,23 @@ function refuseOptions({ openAiOptions }: NeutralRequest, refusals: FirstRefusal
   }
 }
 
-/** Anthropic's temperature ends where OpenAI's default is. */
-function samplingOf(request: NeutralRequest, refusals: FirstRefusal): JsonObject {
+/**
+ * Anthropic's temperature ends where OpenAI's default is; newer models take nothing but defaults. A `top_p` of 1 leaves
+ * nothing out, and is refused beside a temperature: it is not sent.
+ */
+function samplingOf(request: NeutralRequest, traits: ModelTraits, refusals: FirstRefusal): JsonObject {
   const { temperature, topP, topK } = request;
+  const asked = { temperature, topP: topP === 1 ? undefined : topP, topK };
   if (temperature !== undefined && temperature > 1) {
     refusals.note(fieldOf(request, 'temperature'), 'must not be above 1 for the provider of this model');
   }
-  return {
-    ...(temperature === undefined ? {} : { temperature }),
-    ...(topP === undefined ? {} : { top_p: topP }),
-    ...(topK === undefined ? {} : { top_k: topK }),
-  };
+  if (!traits.takesSampling) {
+    if (temperature === 1) asked.temperature = undefined;
+    for (const field of ['temperature', 'topP', 'topK'] as const) {
+      if (asked[field] !== undefined) refusals.note(fieldOf(request, field), 'is not taken by this model');
+    }
+  }
+  return { temperature: asked.temperature, top_p: asked.topP, top_k: asked.topK };
 }
 
 function stopSequencesOf(request: NeutralRequest, refusals: FirstRefusal): JsonObject {
