@@ -54,6 +54,12 @@ export function isCallersFault(status: number): boolean {
   return !OUR_4XX.has(status);
 }
 
+/** Whether an attempt failed by the upstream's doing, or on our way to it. */
+export function isUpstreamFault(outcome: AttemptOutcome): boolean {
+  if (outcome.kind === 'failure') return true;
+  return (outcome.status < 200 || outcome.status >= 300) && !isCallersFault(outcome.status);
+}
+
 /** No credit, no right, too slow, in conflict with ourselves, too early, too many. */
 const OUR_4XX = new Set([401, 402, 403, 407, 408, 409, 421, 425, 429]);
 

@@ -1,13 +1,15 @@
 import { Module } from '@nestjs/common';
+import { RedisModule } from '../platform/redis/redis.module';
 import { UpstreamsModule } from '../upstreams/upstreams.module';
+import { Affinity } from './affinity/affinity';
 import { RANDOM_SOURCE, type RandomSource } from './random-source';
 import { Router } from './router';
 
 const systemRandom: RandomSource = () => Math.random();
 
 @Module({
-  imports: [UpstreamsModule],
-  providers: [{ provide: RANDOM_SOURCE, useValue: systemRandom }, Router],
-  exports: [Router],
+  imports: [UpstreamsModule, RedisModule],
+  providers: [{ provide: RANDOM_SOURCE, useValue: systemRandom }, Router, Affinity],
+  exports: [Router, Affinity],
 })
 export class RoutingModule {}

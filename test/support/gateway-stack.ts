@@ -13,6 +13,7 @@ export interface GatewayStack {
   readonly gateway: TestGateway;
   readonly simulator: Simulator;
   readonly databaseUrl: string;
+  readonly redisUrl: string;
   readonly book: ChargeBook;
   close(): Promise<void>;
 }
@@ -39,7 +40,7 @@ export async function startGatewayStack(
       await Promise.all([...gateways.map((running) => running.stop()), book.close()]);
       await closeServers();
     };
-    return { gateways, gateway, simulator, databaseUrl: database.url, book, close };
+    return { gateways, gateway, simulator, databaseUrl: database.url, redisUrl: redis.url, book, close };
   } catch (error) {
     await closeServers();
     throw error;

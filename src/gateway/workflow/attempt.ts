@@ -13,6 +13,8 @@ export interface AttemptFacts {
   readonly status: number | null;
   /** HTTP status, the kind of failure, or how a stream ended. */
   readonly outcome: string;
+  /** It ended by the upstream's doing; undone by us or refused for the caller's fault it says nothing of the upstream. */
+  readonly isUpstreamFault: boolean;
   /** Its answer went to the client. */
   readonly isServed: boolean;
   /** From the start of the attempt to the first byte of the body. */

@@ -5,6 +5,7 @@ import type { OpenCharge } from '../../billing/settlement/open-charge';
 import type { FrozenPrice, ModelProfile, TokenCounts } from '../../catalogue/price';
 import type { Refusal } from '../../kernel/errors';
 import type { NanoUsd } from '../../kernel/money';
+import type { AffinityChoice } from '../../routing/affinity/affinity';
 import type { ScopeSpec } from '../../quota/scopes/scope';
 import type { RoutableUpstream } from '../../upstreams/upstream-directory';
 import type { ApiDialect } from '../../upstreams/upstream.port';
@@ -77,6 +78,12 @@ export interface TemplateRenderSection {
   readonly bodyFor: (candidate: RoutableUpstream) => Buffer;
 }
 
+/** Not there for a call that names no session. */
+export interface AffinitySection {
+  /** To be reported once how the call ended; undefined where nothing was chosen, and once it is reported. */
+  choice: AffinityChoice | undefined;
+}
+
 /** Not there where nothing is held (RUN_MODE=simple). */
 export interface QuotaCheckSection {
   readonly charge: OpenCharge;
@@ -138,6 +145,7 @@ export interface Sections {
   idempotency: IdempotencySection;
   routing: RoutingSection;
   templateRender: TemplateRenderSection;
+  affinity: AffinitySection;
   quotaCheck: QuotaCheckSection;
   upstreamCall: UpstreamCallSection;
   responseTransform: ResponseTransformSection;
@@ -236,6 +244,13 @@ export class WorkflowContext {
   }
   set templateRender(section: TemplateRenderSection) {
     this.sections.templateRender = section;
+  }
+
+  get affinity(): AffinitySection {
+    return this.section('affinity');
+  }
+  set affinity(section: AffinitySection) {
+    this.sections.affinity = section;
   }
 
   get quotaCheck(): QuotaCheckSection {

@@ -1,5 +1,7 @@
 import type { Type } from '@nestjs/common';
 import type { Settings } from '../../platform/config/settings';
+import { AffinityReportStep } from './steps/affinity-report.step';
+import { AffinityStep } from './steps/affinity.step';
 import { AnswerKeepStep } from './steps/answer-keep.step';
 import { BillingStep } from './steps/billing.step';
 import { IdempotencyStep } from './steps/idempotency.step';
@@ -18,11 +20,14 @@ import type { WorkflowStep } from './workflow-step';
  * READ THIS FIRST: the way of a request, step by step. Each step names what it depends on; the runner orders them at
  * boot, runs independent ones side by side and compensates in reverse.
  *
- *   validation ─► idempotency ─► routing ─► template_render ─► quota_check ─► upstream_call
- *   shape, model   claim or replay  who, price  provider's body   reserve        attempts, pump
+ *   validation ─► idempotency ─► routing ─► template_render ─► affinity ─► quota_check ─► upstream_call
+ *   shape, model   claim or replay  who, price  provider's body   the session's  reserve        attempts, pump
+ *                                                                 upstream first
  *
  *     ─► response_transform ─► answer_keep ─► billing ─► usage_record
  *        tokens counted         for a replay    settle     counts
+ *     ─► affinity_report
+ *        the session is told who answered
  *
  * A call whose Idempotency-Key has an answer ends in `idempotency`, with that answer; one without a key passes it and
  * `answer_keep` untouched.
@@ -34,8 +39,10 @@ export const WORKFLOW_STEP_CLASSES: readonly Type<WorkflowStep>[] = [
   IdempotencyStep,
   RoutingStep,
   TemplateRenderStep,
+  AffinityStep,
   QuotaCheckStep,
   UpstreamCallStep,
+  AffinityReportStep,
   ResponseTransformStep,
   AnswerKeepStep,
   BillingStep,

@@ -18,7 +18,7 @@ import type { StepOutcome, WorkflowStep } from '../workflow-step';
 @Injectable()
 export class QuotaCheckStep implements WorkflowStep {
   readonly name = 'quota_check';
-  readonly dependsOn = ['routing', 'template_render'];
+  readonly dependsOn = ['routing', 'template_render', 'affinity'];
   private readonly logger = new Logger(QuotaCheckStep.name);
 
   constructor(

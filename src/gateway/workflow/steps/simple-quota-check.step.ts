@@ -5,7 +5,7 @@ import type { StepOutcome, WorkflowStep } from '../workflow-step';
 @Injectable()
 export class SimpleQuotaCheckStep implements WorkflowStep {
   readonly name = 'quota_check';
-  readonly dependsOn = ['routing', 'template_render'];
+  readonly dependsOn = ['routing', 'template_render', 'affinity'];
 
   execute(): StepOutcome {
     return undefined;

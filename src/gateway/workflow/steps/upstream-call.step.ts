@@ -5,6 +5,7 @@ import { type Refusal, refuse } from '../../../kernel/errors';
 import { Settings } from '../../../platform/config/settings';
 import { Drain } from '../../../platform/http/drain';
 import { Metrics } from '../../../platform/metrics/metrics';
+import { isUpstreamFault } from '../../../routing/attempt-policy';
 import { Router } from '../../../routing/router';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import { type ProviderKind, type Upstream, type UpstreamRequest, UPSTREAMS } from '../../../upstreams/upstream.port';
@@ -100,6 +101,7 @@ export class UpstreamCallStep implements WorkflowStep {
       upstream: candidate,
       status: reader.status,
       outcome,
+      isUpstreamFault: !stopped.refusal && isUpstreamFault(judged.reported),
       isServed: verdict.kind === 'answered',
       ttftMs: reader.firstByteAtMs === undefined ? null : Math.round(reader.firstByteAtMs - startedMs),
       durationMs: Math.round(this.clock.monotonicMs() - startedMs),
