@@ -24,6 +24,7 @@ const NAMES = [
   'tollgate_requests_in_flight',
   'tollgate_ttft_seconds',
   'tollgate_upstream_attempts_total',
+  'tollgate_affinity_total',
   'tollgate_holds_open',
   'tollgate_hold_oldest_seconds',
   'tollgate_writer_queue_depth',
