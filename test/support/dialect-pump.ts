@@ -14,9 +14,14 @@ const BODIES: Readonly<Record<ApiDialect, object>> = {
   'openai-embeddings': { input: 'Hello' },
 };
 
-/** Of a client that asks for a stream of `ours`, and for its usage where that has to be asked for. */
+/** Of a client that asks for a stream of `ours`, where there are any, and for its usage where that has to be asked for. */
 export function streamRequest(dialect: ApiDialect, more: object = {}): InferenceRequest {
-  const body = { model: 'ours', stream: true, ...BODIES[dialect], ...more };
+  const body = {
+    model: 'ours',
+    ...(dialect === 'openai-embeddings' ? {} : { stream: true }),
+    ...BODIES[dialect],
+    ...more,
+  };
   const request = DIALECTS[dialect].parseRequest(Buffer.from(JSON.stringify(body)));
   if ('code' in request) throw new Error(`the body is refused: ${JSON.stringify(request)}`);
   return request;

@@ -25,6 +25,8 @@ export interface AttemptFacts extends Omit<AttemptSituation, 'firstByteSent'> {
   readonly target: UpstreamTarget;
   /** Of the provider's dialect. */
   readonly readAnswer: Dialect['readAnswer'];
+  /** The provider's dialect is not the client's. */
+  readonly isTranslated: boolean;
   /** As the client named it. */
   readonly model: string;
   /** The client's head went out. */
@@ -84,9 +86,12 @@ function undone(outcome: AttemptOutcome, facts: AttemptFacts, body?: Buffer): Ju
     return { verdict: { kind: 'retry', refusal: refuse('UPSTREAM_ERROR') }, reported: outcome, label };
   }
   const refusal = decision.action === 'reject' ? decision.refusal : refuse('UPSTREAM_ERROR');
-  const explained =
-    body && refusal.code === 'UPSTREAM_REJECTED'
-      ? withUpstreamMessage(refusal, body, facts.target, facts.model)
-      : refusal;
+  const explained = body && refusal.code === 'UPSTREAM_REJECTED' ? explain(refusal, body, facts) : refusal;
   return { verdict: { kind: 'rejected', refusal: explained }, reported: outcome, label };
+}
+
+/** A field of a translated request is none of the client's: its name would lead astray. */
+function explain(refusal: Refusal, body: Buffer, { target, model, isTranslated }: AttemptFacts): Refusal {
+  const { param, ...explained } = withUpstreamMessage(refusal, body, target, model);
+  return param === undefined || isTranslated ? explained : { ...explained, param };
 }

@@ -86,6 +86,7 @@ export class UpstreamCallStep implements WorkflowStep {
     const judged = judgeAttempt(result, {
       target: candidate.target,
       readAnswer: wire.readAnswer,
+      isTranslated: wire.name !== request.dialect,
       model: validation.request.model,
       isOpened: request.client.isOpened,
       attempts: made,
