@@ -2,6 +2,7 @@ import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { invalid, isRefusal } from '../invalid-request';
 import { isAbsent } from '../json-value';
+import { sourceOfDataUrl } from '../neutral/data-url';
 import type {
   NeutralAudio,
   NeutralDocument,
@@ -108,14 +109,6 @@ function sourceOfFile(file: JsonObject, path: string): NeutralSource | Refusal {
   if (typeof data !== 'string') return data;
   if (!data.startsWith('data:')) return { type: 'base64', mediaType: 'application/pdf', data };
   return sourceOfDataUrl(data) ?? invalid(`${path}.file.file_data`, 'must be a data URL with base64');
-}
-
-/** `data:<media type>;base64,<data>`; undefined where it is another. */
-function sourceOfDataUrl(url: string): NeutralSource | undefined {
-  const comma = url.indexOf(',');
-  const [mediaType = '', ...flags] = url.slice('data:'.length, comma).split(';');
-  if (comma < 0 || mediaType === '' || flags.at(-1)?.toLowerCase() !== 'base64') return undefined;
-  return { type: 'base64', mediaType: mediaType.toLowerCase(), data: url.slice(comma + 1) };
 }
 
 function isText(value: string | Refusal): value is string {

@@ -236,6 +236,14 @@ describe('a stream of a response as events', () => {
     expect(whole.filter(({ type }) => type === 'block_start')).toHaveLength(3);
   });
 
+  it('takes items of one index for several where one begins or ends after another ended', () => {
+    const call = (callId: string): Frame => ({ type: 'function_call', call_id: callId, name: 'f', arguments: '{}' });
+    const said = (text: string): Frame => ({ type: 'message', content: [{ type: 'output_text', text }] });
+    const events = parse([done(call('a')), done(call('b')), done(said('c')), done(said('d')), COMPLETED]);
+    expect(events.filter(({ type }) => type === 'block_end')).toHaveLength(4);
+    expect(events.flatMap((event) => (event.type === 'delta' ? [event.text] : []))).toEqual(['{}', '{}', 'c', 'd']);
+  });
+
   it('is not misled by frames it does not know', () => {
     const odd = [{}, { type: 7 }, { type: 'ping' }, { type: 'response.new' }, { type: 'response.output_item.added' }];
     const frames = [...odd, { type: 'response.output_item.done', item: {} }, { type: 'response.output_text.delta' }];

@@ -1,14 +1,15 @@
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { EventParser } from '../dialect';
 import { isArray } from '../json-value';
+import { EventSink } from '../neutral/event-sink';
 import type { NeutralEvent, NeutralFinishReason } from '../neutral/neutral-event';
 import { ItemBlocks } from './item-blocks';
 import { usageFromResponses } from './usage';
 
 /** The events of a stream of one response. */
 export class ResponseEventParser implements EventParser {
-  private events: NeutralEvent[] = [];
-  private readonly blocks = new ItemBlocks((event) => this.events.push(event));
+  private readonly sink = new EventSink();
+  private readonly blocks = new ItemBlocks(this.sink);
   private hasStarted = false;
   private hasFinished = false;
 
@@ -19,25 +20,19 @@ export class ResponseEventParser implements EventParser {
     if (type === 'response.completed' || type === 'response.incomplete')
       this.finish(isObject(response) ? response : {});
     else this.readPiece(type, frame);
-    return this.taken();
+    return this.sink.take();
   }
 
   end(): readonly NeutralEvent[] {
     if (!this.hasStarted) this.start({});
     if (!this.hasFinished) this.finish({});
-    this.events.push({ type: 'end' });
-    return this.taken();
-  }
-
-  private taken(): readonly NeutralEvent[] {
-    const { events } = this;
-    this.events = [];
-    return events;
+    this.sink.push({ type: 'end' });
+    return this.sink.take();
   }
 
   private start({ id, model, created_at: created }: JsonObject): void {
     this.hasStarted = true;
-    this.events.push({
+    this.sink.push({
       type: 'start',
       id: typeof id === 'string' ? id : '',
       model: typeof model === 'string' ? model : '',
@@ -101,9 +96,9 @@ export class ResponseEventParser implements EventParser {
       }
     }
     this.blocks.closeAll();
-    this.events.push({ type: 'finish', reason: this.reasonOf(response) });
+    this.sink.push({ type: 'finish', reason: this.reasonOf(response) });
     const tokens = usageFromResponses(response.usage);
-    if (tokens) this.events.push({ type: 'usage', tokens });
+    if (tokens) this.sink.push({ type: 'usage', tokens });
   }
 
   private reasonOf({ status, incomplete_details: details }: JsonObject): NeutralFinishReason {

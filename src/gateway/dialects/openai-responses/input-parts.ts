@@ -2,6 +2,7 @@ import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { invalid, isRefusal } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
+import { sourceOfDataUrl } from '../neutral/data-url';
 import type {
   NeutralDocument,
   NeutralImage,
@@ -99,12 +100,7 @@ function readFileData(data: unknown, filename: string | undefined, path: string)
 function readUrl(url: unknown, path: string): NeutralSource | Refusal {
   if (typeof url !== 'string') return invalid(path, 'must be a string');
   if (!url.startsWith('data:')) return { type: 'url', url };
-  const comma = url.indexOf(',');
-  const [mediaType = '', ...parameters] = url.slice('data:'.length, Math.max(comma, 0)).split(';');
-  if (comma < 0 || parameters.at(-1)?.trim().toLowerCase() !== 'base64') {
-    return invalid(path, 'must be a data URL of base64 data');
-  }
-  return { type: 'base64', mediaType, data: url.slice(comma + 1) };
+  return sourceOfDataUrl(url) ?? invalid(path, 'must be a data URL of base64 data');
 }
 
 function keptFile(fileId: unknown, missing: string): NeutralSource | Refusal {

@@ -1,6 +1,7 @@
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { isArray } from '../json-value';
-import type { NeutralBlock, NeutralCitation, NeutralEvent } from '../neutral/neutral-event';
+import type { EventSink } from '../neutral/event-sink';
+import type { NeutralBlock, NeutralCitation } from '../neutral/neutral-event';
 import { redactedDataIn } from './redacted-reasoning';
 
 /** A part of a message, which is a block of its own. */
@@ -8,6 +9,12 @@ interface PartPlace {
   readonly item: number;
   readonly part: number;
   readonly kind: 'text' | 'refusal';
+}
+
+/** Where in a reasoning item a text stands. */
+interface ThoughtPlace {
+  readonly isSummary: boolean;
+  readonly part: number;
 }
 
 interface OpenBlock {
@@ -18,12 +25,6 @@ interface OpenBlock {
   isClosed: boolean;
 }
 
-/** Where in a reasoning item a text stands. */
-interface ThoughtPlace {
-  readonly isSummary: boolean;
-  readonly part: number;
-}
-
 interface OpenThought {
   readonly isSummary: boolean;
   readonly block: OpenBlock;
@@ -32,70 +33,65 @@ interface OpenThought {
   partLength: number;
 }
 
+/** An output item as far as it was told. */
+interface Item {
+  /** Of a reasoning item: that there is something to tell of it shows later. */
+  readonly id: { readonly id?: string };
+  readonly parts: Map<number, OpenBlock>;
+  /** A call, or a tool that the provider runs. */
+  call?: OpenBlock;
+  thought?: OpenThought;
+  isEnded: boolean;
+}
+
 /**
  * The output items of one response as blocks: a part of a message is a block, a reasoning item is one, a call is one.
- * Providers differ in what they stream of an item: what its last frames repeat whole is told as far as it is new.
+ * Providers differ in what they stream of an item: what its last frames repeat whole is told as far as it is new. Some
+ * give each item the same index: one that begins where another has ended is another.
  */
 export class ItemBlocks {
   hasRefusal = false;
   hasToolCall = false;
-  private nextBlock = 0;
-  private readonly parts = new Map<string, OpenBlock>();
-  private readonly calls = new Map<number, OpenBlock>();
-  private readonly thoughts = new Map<number, OpenThought>();
-  private readonly providerTools = new Map<number, OpenBlock>();
-  /** Ids of reasoning items: that there is something to tell of one shows later. */
-  private readonly thoughtIds = new Map<number, string>();
+  hasAny = false;
+  private readonly items = new Map<number, Item>();
 
-  constructor(private readonly emit: (event: NeutralEvent) => void) {}
+  constructor(private readonly sink: EventSink) {}
 
-  get hasAny(): boolean {
-    return this.nextBlock > 0;
-  }
-
-  open(index: number, item: JsonObject): void {
-    switch (item.type) {
+  open(index: number, content: JsonObject): void {
+    const before = this.items.get(index);
+    if (before) this.stopAll(before);
+    const { id } = content;
+    const item: Item = { id: typeof id === 'string' ? { id } : {}, parts: new Map(), isEnded: false };
+    this.items.set(index, item);
+    switch (content.type) {
       case 'message':
-        return;
       case 'reasoning':
-        if (typeof item.id === 'string') this.thoughtIds.set(index, item.id);
         return;
       case 'function_call':
       case 'custom_tool_call':
         this.hasToolCall = true;
-        this.calls.set(index, this.start(callOf(item)));
-        this.completeArguments(index, item.arguments ?? item.input);
+        item.call = this.start(callOf(content));
+        this.complete(item.call, content.arguments ?? content.input);
         return;
       default:
-        this.providerTools.set(index, this.start({ kind: 'provider_tool', name: toolNameOf(item) }));
+        item.call = this.start({ kind: 'provider_tool', name: toolNameOf(content) });
     }
   }
 
-  close(index: number, item: JsonObject): void {
-    switch (item.type) {
-      case 'message':
-        for (const [at, part] of objectsIn(item.content).entries()) this.closePart(index, at, part);
-        return;
-      case 'reasoning':
-        this.closeThought(index, item);
-        return;
-      case 'function_call':
-      case 'custom_tool_call': {
-        if (!this.calls.has(index)) this.open(index, item);
-        this.completeArguments(index, item.arguments ?? item.input);
-        this.stop(this.calls.get(index));
-        return;
-      }
-      default:
-        if (!this.providerTools.has(index)) this.open(index, item);
-        this.stop(this.providerTools.get(index));
+  close(index: number, content: JsonObject): void {
+    if (this.items.get(index)?.isEnded !== false) this.open(index, content);
+    const item = this.itemAt(index);
+    item.isEnded = true;
+    for (const [part, told] of objectsIn(content.content).entries()) {
+      if (content.type === 'message') this.closePart(index, part, told);
     }
+    if (content.type === 'reasoning') this.closeThought(index, item, content);
+    if (item.call) this.complete(item.call, content.arguments ?? content.input);
+    this.stopAll(item);
   }
 
   closeAll(): void {
-    const open = [...this.parts.values(), ...this.calls.values(), ...this.providerTools.values()];
-    open.push(...[...this.thoughts.values()].map(({ block }) => block));
-    for (const block of open.sort((a, b) => a.block - b.block)) this.stop(block);
+    for (const item of this.items.values()) this.stopAll(item);
   }
 
   openPart(item: number, part: number, content: JsonObject): void {
@@ -122,12 +118,17 @@ export class ItemBlocks {
     const block = this.partAt({ item, part, kind: 'text' });
     block.citations++;
     const citation = citationOf(annotation);
-    if (citation && !block.isClosed) this.emit({ type: 'citation', block: block.block, citation });
+    if (citation && !block.isClosed) this.sink.push({ type: 'citation', block: block.block, citation });
   }
 
   /** A piece of what was thought. Where a provider tells thoughts and what they come to, what comes first is told. */
-  think(item: number, { isSummary, part }: ThoughtPlace, piece: unknown): void {
-    const thought = this.thoughts.get(item) ?? this.startThought(item, isSummary, part);
+  think(index: number, { isSummary, part }: ThoughtPlace, piece: unknown): void {
+    const item = this.itemAt(index);
+    item.thought ??= {
+      ...{ isSummary, part, partLength: 0 },
+      block: this.start({ kind: 'reasoning', isSummary, ...item.id }),
+    };
+    const { thought } = item;
     if (thought.isSummary !== isSummary || typeof piece !== 'string') return;
     if (part !== thought.part) {
       this.tell(thought.block, '\n\n');
@@ -138,84 +139,81 @@ export class ItemBlocks {
     thought.partLength += piece.length;
   }
 
-  addArguments(item: number, piece: unknown): void {
-    const block = this.calls.get(item);
-    if (block) this.tell(block, piece);
+  addArguments(index: number, piece: unknown): void {
+    const call = this.items.get(index)?.call;
+    if (call) this.tell(call, piece);
   }
 
-  completeArguments(item: number, whole: unknown): void {
-    const block = this.calls.get(item);
-    if (block) this.complete(block, whole);
+  completeArguments(index: number, whole: unknown): void {
+    const call = this.items.get(index)?.call;
+    if (call) this.complete(call, whole);
   }
 
-  private closeThought(index: number, item: JsonObject): void {
-    this.open(index, item);
-    for (const [isSummary, parts] of [[true, item.summary] as const, [false, item.content] as const]) {
+  private closeThought(index: number, item: Item, { summary, content, encrypted_content: data }: JsonObject): void {
+    for (const [isSummary, parts] of [[true, summary] as const, [false, content] as const]) {
       for (const [part, { text }] of objectsIn(parts).entries()) this.completeThought(index, { isSummary, part }, text);
     }
-    const { encrypted_content: data } = item;
-    const signature = typeof data === 'string' && data !== '' ? data : undefined;
-    const thought = this.thoughts.get(index);
-    if (thought) {
-      if (signature !== undefined) this.emit({ type: 'signature', block: thought.block.block, signature });
-      this.stop(thought.block);
-    } else if (signature !== undefined) {
-      this.stop(
-        this.start({ kind: 'redacted_reasoning', data: redactedDataIn(signature) ?? signature, ...this.idOf(index) }),
-      );
+    if (typeof data !== 'string' || data === '') return;
+    const block = item.thought?.block.block;
+    if (block === undefined) {
+      this.stop(this.start({ kind: 'redacted_reasoning', data: redactedDataIn(data) ?? data, ...item.id }));
+    } else {
+      this.sink.push({ type: 'signature', block, signature: data });
     }
   }
 
   /** What of a part was not told yet. Parts are told in order: one before that which is being written was told whole. */
   private completeThought(index: number, { isSummary, part }: ThoughtPlace, text: unknown): void {
     if (typeof text !== 'string' || text === '') return;
-    const thought = this.thoughts.get(index);
+    const { thought } = this.itemAt(index);
     if (thought && (thought.isSummary !== isSummary || part < thought.part)) return;
     this.think(index, { isSummary, part }, part === thought?.part ? text.slice(thought.partLength) : text);
   }
 
-  private startThought(item: number, isSummary: boolean, part: number): OpenThought {
-    const block = this.start({ kind: 'reasoning', isSummary, ...this.idOf(item) });
-    const thought = { isSummary, block, part, partLength: 0 };
-    this.thoughts.set(item, thought);
-    return thought;
-  }
-
-  private idOf(item: number): { readonly id?: string } {
-    const id = this.thoughtIds.get(item);
-    return id === undefined ? {} : { id };
+  /** Some providers do not say that an item begins. */
+  private itemAt(index: number): Item {
+    const known = this.items.get(index);
+    if (known) return known;
+    const item: Item = { id: {}, parts: new Map(), isEnded: false };
+    this.items.set(index, item);
+    return item;
   }
 
   private partAt({ item, part, kind }: PartPlace): OpenBlock {
-    const key = `${item} ${part}`;
-    const known = this.parts.get(key);
+    const { parts } = this.itemAt(item);
+    const known = parts.get(part);
     if (known) return known;
     if (kind === 'refusal') this.hasRefusal = true;
     const block = this.start({ kind });
-    this.parts.set(key, block);
+    parts.set(part, block);
     return block;
   }
 
   private start(content: NeutralBlock): OpenBlock {
-    const block = this.nextBlock++;
-    this.emit({ type: 'block_start', block, content });
-    return { block, length: 0, citations: 0, isClosed: false };
+    this.hasAny = true;
+    return { block: this.sink.open(content), length: 0, citations: 0, isClosed: false };
   }
 
   private tell(open: OpenBlock, text: unknown): void {
-    if (typeof text !== 'string' || text === '' || open.isClosed) return;
+    if (typeof text !== 'string' || open.isClosed) return;
     open.length += text.length;
-    this.emit({ type: 'delta', block: open.block, text });
+    this.sink.delta(open.block, text);
   }
 
   private complete(open: OpenBlock, whole: unknown): void {
     if (typeof whole === 'string') this.tell(open, whole.slice(open.length));
   }
 
-  private stop(open: OpenBlock | undefined): void {
-    if (!open || open.isClosed) return;
+  private stopAll({ parts, call, thought }: Item): void {
+    for (const block of [...parts.values(), call, thought?.block]) {
+      if (block) this.stop(block);
+    }
+  }
+
+  private stop(open: OpenBlock): void {
+    if (open.isClosed) return;
     open.isClosed = true;
-    this.emit({ type: 'block_end', block: open.block });
+    this.sink.close(open.block);
   }
 }
 
