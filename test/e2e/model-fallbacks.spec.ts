@@ -267,6 +267,25 @@ describe('a model that another one stands in for', () => {
     expect(await stack.book.walletNanoUsd(tenantId)).toBe(TEN_USD - CHARGED_NANO_USD);
   });
 
+  it('is charged exactly, and leaves nothing held, where two hundred ask at once', async () => {
+    const asked = await model(FAILED);
+    const up = await model(ANSWER);
+    await standsIn([up], asked);
+    const { tenantId, key } = await tenant();
+    const answers = await Promise.all(
+      Array.from({ length: 200 }, async (_, at) => {
+        const answer = await ask(key, { model: asked, stream: at % 2 === 0 });
+        return [answer.status, answer.headers.get('x-tollgate-model'), (await answer.text()).includes('error')];
+      }),
+    );
+    expect(answers).toEqual(answers.map(() => [200, up, false]));
+    const ended = await endedOf(tenantId, 400);
+    expect(ended.filter(({ status }) => status === 'COMMITTED')).toHaveLength(200);
+    expect(await stack.book.walletNanoUsd(tenantId)).toBe(TEN_USD - 200n * CHARGED_NANO_USD);
+    const balance = await fetch(`${stack.gateway.url}/v1/balance`, { headers: { 'x-api-key': key } });
+    expect(await balance.json()).toMatchObject({ held_usd: '0.000000000', posted_usd: '9.994000000' });
+  }, 60_000);
+
   it('is told in its client’s words, whatever script they are written in', async () => {
     const asked = await model({ fail: { status: 500 } });
     const up = '备用模型 ü';

@@ -54,6 +54,17 @@ describe('RUN_MODE=simple', () => {
     }
   });
 
+  it('asks the model that stands in where nobody answers for one', async () => {
+    await createUpstream(stack.gateway, { provider_id: paid.providerId, model: 'down' });
+    await adminCall(stack.gateway, 'PUT', 'model-fallbacks/down', { fallback_models: [paid.model] });
+    stack.simulator.script('down', { fail: { status: 500 } });
+    const answer = await call({ model: 'down' });
+    expect([answer.status, answer.json?.model]).toEqual([200, 'down']);
+    expect(answer.headers.get('x-tollgate-model')).toBe(paid.model);
+    expect(answer.headers.get('x-tollgate-fallback-from')).toBe('down');
+    expect((await logged(answer)).usage).toMatchObject({ cost_usd: '0.000084000' });
+  });
+
   it.each([false, true])('keeps in the request log what was used and what it is worth (stream: %s)', async (stream) => {
     const { status, usage } = await logged(await call({ stream }));
     expect([status, usage]).toEqual([

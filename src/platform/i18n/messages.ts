@@ -37,15 +37,15 @@ export const MESSAGES: Readonly<Record<ErrorCode, Readonly<Record<Locale, string
   QUOTA_BALANCE_EXCEEDED: {
     'en-US':
       'The balance does not cover this request[: it may cost up to {needed} USD and {available} USD are available]. ' +
-      'Top up, or lower max_completion_tokens.',
+      'Top up, or ask for fewer output tokens.',
     'zh-CN':
-      '余额不足以支付本次请求[：最多可能花费 {needed} 美元，可用 {available} 美元]。请充值，或调低 max_completion_tokens。',
+      '余额不足以支付本次请求[：最多可能花费 {needed} 美元，可用 {available} 美元]。请充值，或调低最大输出 token 数。',
   },
   QUOTA_BUDGET_EXCEEDED: {
     'en-US':
-      'The budget of this API key does not cover this request[: {used} of {limit} USD are used]. Ask for a larger budget, lower max_completion_tokens, or use another key.',
+      'The budget of this API key does not cover this request[: {used} of {limit} USD are used]. Ask for a larger budget, ask for fewer output tokens, or use another key.',
     'zh-CN':
-      '此 API 密钥的预算不足以支付本次请求[：已用 {used}/{limit} 美元]。请申请提高预算、调低 max_completion_tokens，或改用其他密钥。',
+      '此 API 密钥的预算不足以支付本次请求[：已用 {used}/{limit} 美元]。请申请提高预算、调低最大输出 token 数，或改用其他密钥。',
   },
   TENANT_NOT_ACTIVE: {
     'en-US': 'This account is suspended or closed. Contact the operator.',

@@ -18,8 +18,8 @@ describe('renderMessage', () => {
     [
       refuse('QUOTA_BUDGET_EXCEEDED', { values: { limit: '5.000000000', used: '4.999000000' } }),
       'The budget of this API key does not cover this request: 4.999000000 of 5.000000000 USD are used. ' +
-        'Ask for a larger budget, lower max_completion_tokens, or use another key.',
-      '此 API 密钥的预算不足以支付本次请求：已用 4.999000000/5.000000000 美元。请申请提高预算、调低 max_completion_tokens，或改用其他密钥。',
+        'Ask for a larger budget, ask for fewer output tokens, or use another key.',
+      '此 API 密钥的预算不足以支付本次请求：已用 4.999000000/5.000000000 美元。请申请提高预算、调低最大输出 token 数，或改用其他密钥。',
     ],
     [
       refuse('WEEKLY_LIMIT_EXCEEDED', {
