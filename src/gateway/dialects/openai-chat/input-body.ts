@@ -63,10 +63,12 @@ function appendItem(item: unknown, path: string, messages: Message[]): Refusal |
     case 'message':
       return appendMessage(item, path, messages);
     case 'function_call':
+    case 'custom_tool_call':
       appendToolCall(item, messages);
       return undefined;
     case 'function_call_output':
-      messages.push({ role: 'tool', tool_call_id: item.call_id, content: plainText(item.output) });
+    case 'custom_tool_call_output':
+      messages.push({ role: 'tool', tool_call_id: item.call_id, content: resultContent(item.output) });
       return undefined;
     case 'reasoning':
       return undefined;
@@ -91,11 +93,11 @@ function appendMessage(item: JsonObject, path: string, messages: Message[]): Ref
 
 /** Calls of one turn are one assistant message in a chat. */
 function appendToolCall(item: JsonObject, messages: Message[]): void {
-  const call = {
-    id: item.call_id,
-    type: 'function',
-    function: { name: item.name, arguments: item.arguments },
-  };
+  const { call_id: id, name } = item;
+  const call =
+    item.type === 'custom_tool_call'
+      ? { id, type: 'custom', custom: { name, input: item.input } }
+      : { id, type: 'function', function: { name, arguments: item.arguments } };
   const last = messages.at(-1);
   if (last?.role !== 'assistant') messages.push({ role: 'assistant', content: null, tool_calls: [call] });
   else last.tool_calls = [...(isArray(last.tool_calls) ? last.tool_calls : []), call];
@@ -110,16 +112,22 @@ function chatPart(part: JsonObject): JsonObject {
       const detail = part.detail;
       return { type: 'image_url', image_url: { url: part.image_url, ...(isAbsent(detail) ? {} : { detail }) } };
     }
+    case 'input_file': {
+      const { file_id, file_data, filename } = part;
+      return { type: 'file', file: { file_id, file_data, filename } };
+    }
     default:
       return part;
   }
 }
 
-/** A tool's output is a string or a list of text parts. */
-function plainText(output: unknown): string {
+/** A tool's output is a string or a list of parts; those of text are one string, which is all that many providers take. */
+function resultContent(output: unknown): unknown {
   if (typeof output === 'string') return output;
   if (!isArray(output)) return JSON.stringify(output ?? '');
-  return output.map((part) => (isObject(part) && typeof part.text === 'string' ? part.text : '')).join('');
+  const texts = output.filter((part) => isObject(part) && typeof part.text === 'string');
+  if (texts.length < output.length) return output.map((part) => (isObject(part) ? chatPart(part) : part));
+  return texts.map((part) => (part as JsonObject).text).join('');
 }
 
 function renderOptions(body: JsonObject, values: Map<string, string>): void {
@@ -134,8 +142,8 @@ function renderOptions(body: JsonObject, values: Map<string, string>): void {
     if (isObject(format)) values.set('response_format', JSON.stringify(responseFormat(format)));
   }
   if (isArray(tools)) values.set('tools', JSON.stringify(tools.map(chatTool)));
-  if (isObject(toolChoice) && toolChoice.type === 'function' && !isObject(toolChoice.function)) {
-    values.set('tool_choice', JSON.stringify({ type: 'function', function: { name: toolChoice.name } }));
+  if (isObject(toolChoice) && isFlatTool(toolChoice)) {
+    values.set('tool_choice', JSON.stringify({ type: toolChoice.type, [toolChoice.type]: { name: toolChoice.name } }));
   }
 }
 
@@ -146,7 +154,18 @@ function responseFormat(format: JsonObject): JsonObject {
 }
 
 function chatTool(tool: unknown): unknown {
-  if (!isObject(tool) || tool.type !== 'function' || isObject(tool.function)) return tool;
+  if (!isObject(tool) || !isFlatTool(tool)) return tool;
   const { type, ...definition } = tool;
-  return { type, function: definition };
+  return { type, [type]: type === 'custom' ? { ...definition, ...chatGrammar(definition) } : definition };
+}
+
+/** Chat nests what a tool is, and a grammar, where the Responses API does not. */
+function isFlatTool(tool: JsonObject): tool is JsonObject & { readonly type: 'function' | 'custom' } {
+  return (tool.type === 'function' || tool.type === 'custom') && !isObject(tool[tool.type]);
+}
+
+function chatGrammar({ format }: JsonObject): JsonObject {
+  if (!isObject(format) || format.type !== 'grammar' || isObject(format.grammar)) return {};
+  const { type, ...grammar } = format;
+  return { format: { type, grammar } };
 }
