@@ -10,8 +10,21 @@ const MAX_OBJECT_STREAMS = 1_000;
 /** From the type of an object stream to its bytes: what else its dictionary says. */
 const MAX_DICTIONARY_BYTES = 1_024;
 
+/** By what providers count, a page is some 2,400 tokens with its text, and an image 1,500. */
+const IMAGES_PER_PAGE = 2;
+/** Of a document that only the provider can read; longer ones are reserved too little for. */
+const PAGES_OF_UNREAD_DOCUMENT = 20;
+
 /** A page object; `/Pages` is a node of their tree. */
 const PAGE = /\/Type\s{0,64}\/Page(?![A-Za-z])/g;
+
+/** As how many images a document is estimated: it is read as images and as text. */
+export const IMAGES_OF_UNREAD_DOCUMENT = IMAGES_PER_PAGE * PAGES_OF_UNREAD_DOCUMENT;
+
+/** The same of a PDF that is sent along. */
+export function imagesOfPdf(base64: string): number {
+  return IMAGES_PER_PAGE * pagesOfPdf(base64);
+}
 
 /** About how many pages a PDF has, for the estimate; at least one. Never throws, whatever the bytes are. */
 export function pagesOfPdf(base64: string): number {

@@ -2,7 +2,7 @@ import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { invalid } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
-import { pagesOfPdf } from '../pdf-pages';
+import { IMAGES_OF_UNREAD_DOCUMENT, imagesOfPdf } from '../pdf-pages';
 
 /** What a request carries beside text, for the estimate. */
 export interface MessageMeasure {
@@ -11,11 +11,6 @@ export interface MessageMeasure {
   /** Length of base64 data of images and documents: they are priced by the piece, not by the byte. */
   mediaDataBytes: number;
 }
-
-/** By what providers count, a page is some 2,400 tokens with its text, and an image 1,500. */
-const IMAGES_PER_PAGE = 2;
-/** Of a document that only the provider can read; longer ones are reserved too little for. */
-const PAGES_OF_UNREAD_DOCUMENT = 20;
 
 /**
  * Checks only what Tollgate itself relies on (shapes of messages, contents and blocks); everything else is the provider's to
@@ -87,7 +82,7 @@ function checkDocument({ source }: JsonObject, path: string, measure: MessageMea
   switch (source.type) {
     case 'base64':
       if (typeof source.data !== 'string') return invalid(`${path}.source.data`, 'must be a string');
-      measure.images += IMAGES_PER_PAGE * pagesOfPdf(source.data);
+      measure.images += imagesOfPdf(source.data);
       measure.mediaDataBytes += source.data.length;
       return undefined;
     case 'text':
@@ -95,7 +90,7 @@ function checkDocument({ source }: JsonObject, path: string, measure: MessageMea
     case 'content':
       return checkContent(source.content, `${path}.source.content`, measure);
     default:
-      measure.images += IMAGES_PER_PAGE * PAGES_OF_UNREAD_DOCUMENT;
+      measure.images += IMAGES_OF_UNREAD_DOCUMENT;
       return undefined;
   }
 }

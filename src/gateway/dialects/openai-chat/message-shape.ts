@@ -2,12 +2,14 @@ import { type Refusal } from '../../../kernel/errors';
 import { invalid } from '../invalid-request';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { isAbsent, isArray } from '../json-value';
+import { IMAGES_OF_UNREAD_DOCUMENT, imagesOfPdf } from '../pdf-pages';
 
 /** What the messages carry beside text, for the estimate. */
 export interface MessageMeasure {
+  /** Images, and what pages of documents come to. */
   images: number;
-  /** Length of `data:` URLs of images: they are priced by the image, not by the byte. */
-  imageDataUrlBytes: number;
+  /** Length of data of images and documents: they are priced by the piece, not by the byte. */
+  mediaDataBytes: number;
   /** Recordings, also those at a URL and earlier spoken answers that are named by their id. */
   audioParts: number;
   /** Length of base64 data and `data:` URLs of recordings: they are priced by their length in time. */
@@ -51,13 +53,26 @@ function checkPart(part: unknown, path: string, measure: MessageMeasure): Refusa
   if (!isObject(part)) return invalid(path, 'must be an object');
   if (typeof part.type !== 'string') return invalid(`${path}.type`, 'must be a string');
   if (part.type === 'text' && typeof part.text !== 'string') return invalid(`${path}.text`, 'must be a string');
+  if (part.type === 'file') measureFile(part.file, measure);
   if (part.type === 'input_audio' || part.type === 'audio_url') measureAudio(part[part.type], measure);
   if (part.type !== 'image_url') return undefined;
   const url = imageUrlOf(part);
   if (url === undefined) return invalid(`${path}.image_url.url`, 'must be a string');
   measure.images++;
-  if (url.startsWith('data:')) measure.imageDataUrlBytes += url.length;
+  if (url.startsWith('data:')) measure.mediaDataBytes += url.length;
   return undefined;
+}
+
+/** Text is counted as text, a PDF by its pages; what is neither data nor an id is the provider's to judge. */
+function measureFile(file: unknown, measure: MessageMeasure): void {
+  if (!isObject(file)) return;
+  const { file_data: data, file_id: id } = file;
+  if (typeof data !== 'string') {
+    if (!isAbsent(id)) measure.images += IMAGES_OF_UNREAD_DOCUMENT;
+  } else if (!data.startsWith('data:text/')) {
+    measure.images += imagesOfPdf(data.slice(data.indexOf(',') + 1));
+    measure.mediaDataBytes += data.length;
+  }
 }
 
 /** `{data, format}`, or `{url}` as some providers take it; what is neither is the provider's to judge. */
