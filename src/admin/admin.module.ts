@@ -6,7 +6,10 @@ import { BillingReadModule } from '../billing/entities/billing-read.module';
 import { CatalogueModule } from '../catalogue/catalogue.module';
 import { CryptoModule } from '../platform/crypto/crypto.module';
 import { QuotaModule } from '../quota/quota.module';
+import { RoutingModule } from '../routing/routing.module';
 import { UpstreamsModule } from '../upstreams/upstreams.module';
+import { AffinityController } from './affinity/affinity.controller';
+import { AffinityService } from './affinity/affinity.service';
 import { ApiKeysController } from './api-keys/api-keys.controller';
 import { ApiKeysService } from './api-keys/api-keys.service';
 import { AuditController } from './audit/audit.controller';
@@ -59,6 +62,7 @@ import { UsersService } from './users/users.service';
     AuthModule,
     CatalogueModule,
     UpstreamsModule,
+    RoutingModule,
     BillingModule,
     QuotaModule,
     BillingReadModule,
@@ -74,6 +78,7 @@ import { UsersService } from './users/users.service';
     SubscriptionsController,
     ProvidersController,
     UpstreamsController,
+    AffinityController,
     ModelAliasesController,
     ModelFallbacksController,
     PricesController,
@@ -102,6 +107,7 @@ import { UsersService } from './users/users.service';
     SubscriptionsService,
     ProvidersService,
     UpstreamsService,
+    AffinityService,
     ModelAliasesService,
     ModelFallbacksService,
     PricesService,

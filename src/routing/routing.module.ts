@@ -2,6 +2,7 @@ import { Module } from '@nestjs/common';
 import { RedisModule } from '../platform/redis/redis.module';
 import { UpstreamsModule } from '../upstreams/upstreams.module';
 import { Affinity } from './affinity/affinity';
+import { AffinityRecords } from './affinity/affinity-records';
 import { RANDOM_SOURCE, type RandomSource } from './random-source';
 import { Router } from './router';
 
@@ -9,7 +10,7 @@ const systemRandom: RandomSource = () => Math.random();
 
 @Module({
   imports: [UpstreamsModule, RedisModule],
-  providers: [{ provide: RANDOM_SOURCE, useValue: systemRandom }, Router, Affinity],
-  exports: [Router, Affinity],
+  providers: [{ provide: RANDOM_SOURCE, useValue: systemRandom }, Router, Affinity, AffinityRecords],
+  exports: [Router, Affinity, AffinityRecords],
 })
 export class RoutingModule {}

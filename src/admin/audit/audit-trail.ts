@@ -14,6 +14,7 @@ export const AUDITED_ENTITIES = [
   'upstream',
   'model_alias',
   'model_fallback',
+  'affinity',
   'price',
   'quota_authority',
   'transaction',
