@@ -12,6 +12,8 @@ export type FrameKind =
   | 'usage_only'
   /** Part of the protocol, not of the answer: passes, and counts nothing. */
   | 'event'
+  /** The first of these: says nothing yet but that the provider took the call. */
+  | 'opening'
   | 'done'
   | 'error'
   /** Comments, blank lines: no data. */

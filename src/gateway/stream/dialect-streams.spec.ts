@@ -39,7 +39,7 @@ describe('a stream of an Anthropic message', () => {
       STOP,
       END,
     ]);
-    expect(kinds).toEqual(['event', 'event', 'event', 'data', 'event', 'event', 'done']);
+    expect(kinds).toEqual(['opening', 'event', 'event', 'data', 'event', 'event', 'done']);
     expect(accumulator).toMatchObject({ chunks: 1, isWhole: true, isUsageFinal: true, finishReason: 'end_turn' });
     expect(accumulator.usage).toEqual({ ...NO_TOKENS, inputUncached: 12, inputCached: 5, output: 30 });
   });
@@ -97,7 +97,7 @@ describe('a stream of an Anthropic message', () => {
       delta({ type: 'text_delta', text: 'error' }),
       delta({ type: 'text_delta', text: 'message_stop' }),
     ]);
-    expect(kinds).toEqual(['event', 'data', 'data', 'data']);
+    expect(kinds).toEqual(['opening', 'data', 'data', 'data']);
     expect(accumulator).toMatchObject({ isFinished: false, usage: { output: 1 }, errorEvent: undefined });
   });
 });
@@ -124,7 +124,7 @@ describe('a stream of a response', () => {
       { type: 'response.output_text.done', output_index: 1, content_index: 0, text: 'Hello' },
       end('response.completed', { status: 'completed', usage }),
     ]);
-    expect(kinds).toEqual(['event', 'data', 'data', 'event', 'done']);
+    expect(kinds).toEqual(['opening', 'data', 'data', 'event', 'done']);
     expect(accumulator).toMatchObject({ chunks: 2, isWhole: true, isUsageFinal: true, finishReason: 'completed' });
     expect(accumulator.text()).toEqual({ output: ['Hello'], reasoning: [] });
     expect(accumulator.usage).toEqual({ ...NO_TOKENS, inputUncached: 20, output: 8 });

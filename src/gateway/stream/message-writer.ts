@@ -33,7 +33,7 @@ export class MessageWriter implements StreamWriter {
       this.ending = block.subarray(start, end);
       return true;
     }
-    if (kind === 'event') {
+    if (kind === 'event' || kind === 'opening') {
       this.addEvent(block, start, end);
       return true;
     }

@@ -55,9 +55,10 @@ describe('a message to an Anthropic client', () => {
 
   it('is renamed also where its data spans lines, and keeps the event’s name', async () => {
     const harness = await opened('anthropic-messages', { ...passing, isAliased: true });
-    feed(harness, 'event: message_start\ndata: {"type":"message_start",\ndata: "message":{"model":"theirs"}}\n\n');
+    const start = 'event: message_start\ndata: {"type":"message_start",\ndata: "message":{"model":"theirs"}}\n\n';
+    feed(harness, start, blockStart());
     expect(harness.client.received).toBe(
-      'event: message_start\ndata: {"type":"message_start","message":{"model":"ours"}}\n\n',
+      `event: message_start\ndata: {"type":"message_start","message":{"model":"ours"}}\n\n${blockStart()}`,
     );
   });
 
@@ -150,6 +151,34 @@ describe('a response to a client of responses', () => {
     harness.pump.fail(refuse('UPSTREAM_ERROR'));
     expect(harness.client.received).not.toContain('account 7');
     expect(framesIn(harness.client.received).at(-1)).toMatch(/^event: error\n/);
+  });
+});
+
+describe.each([
+  ['anthropic-messages', [started], { type: 'content_block_start', index: 0 }],
+  [
+    'openai-responses',
+    ['response.created', 'response.queued', 'response.in_progress'].map((type) => ({ type, response: {} })),
+    { type: 'response.output_item.added', output_index: 0, item: { type: 'message' } },
+  ],
+] as const)('what opens an answer of %s', (wire, opening, next) => {
+  it('sends no head: another upstream may try where an error follows, or nothing', async () => {
+    for (const isError of [true, false]) {
+      const harness = await opened(wire, { wire });
+      feed(harness, ...opening.map((event) => frame(event)));
+      if (isError) feed(harness, frame({ type: 'error', error: { type: 'overloaded_error' } }));
+      else harness.pump.onEnd();
+      const { reason } = await harness.pump.ended;
+      expect(reason).toBe(isError ? 'upstream_error_event' : 'upstream_broke');
+      expect(harness.client).toMatchObject({ isOpened: false, received: '' });
+    }
+  });
+
+  it('goes with what is said next', async () => {
+    const harness = await opened(wire, { wire });
+    const first = opening.map((event) => frame(event)).join('');
+    feed(harness, first, frame(next));
+    expect(harness.client.received).toBe(first + frame(next));
   });
 });
 

@@ -43,8 +43,9 @@ export class ResponseWriter implements StreamWriter {
       return true;
     }
     if (kind === 'data') this.batches.count();
-    if (kind !== 'event' || this.modelJson === undefined) {
-      if (kind === 'event') this.opening ??= block.subarray(start, end);
+    const isEvent = kind === 'event' || kind === 'opening';
+    if (!isEvent || this.modelJson === undefined) {
+      if (isEvent) this.opening ??= block.subarray(start, end);
       this.kept?.add(block, start, end);
       this.batches.pass(block, start, end);
       return true;

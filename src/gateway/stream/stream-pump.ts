@@ -61,6 +61,8 @@ export class StreamPump implements UpstreamReader {
   private reason: StreamEndReason | undefined;
   private guardCut: GuardCut | undefined;
   private hasEnded = false;
+  /** The provider has said more than that it took the call. */
+  private hasBegun = false;
   private isClosed = false;
   private drainTimer: NodeJS.Timeout | undefined;
   private failure: UpstreamFailure | undefined;
@@ -186,6 +188,7 @@ export class StreamPump implements UpstreamReader {
       this.decide('upstream_error_event');
       return;
     }
+    if (kind !== 'opening' && kind !== 'empty') this.hasBegun = true;
     const { client, writer } = this.options;
     if (client.takesBytes && !this.isPreamble(kind) && !writer.add(kind, block, start, end)) {
       this.breakOff('a frame of the stream could not be read');
@@ -252,7 +255,12 @@ export class StreamPump implements UpstreamReader {
     this.takeFrame(frame, 0, frame.length);
   }
 
+  /**
+   * What opens an answer waits for what is said next: it would send the client's head, after which no other upstream may
+   * try, and providers open answers that they then refuse.
+   */
   private flush(): void {
+    if (!this.hasBegun) return;
     const batch = this.options.writer.take();
     if (!batch) return;
     if (this.gate === 'open') {

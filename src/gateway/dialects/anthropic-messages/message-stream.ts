@@ -44,7 +44,7 @@ export class MessageStreamReading implements StreamReading {
   read(frame: JsonObject): FrameKind {
     switch (frame.type) {
       case 'message_start':
-        return isObject(frame.message) ? this.note(frame.message.usage, frame.message.stop_reason) : 'event';
+        return this.noteStart(isObject(frame.message) ? frame.message : {});
       case 'message_delta':
         return this.note(frame.usage, isObject(frame.delta) ? frame.delta.stop_reason : undefined);
       case 'content_block_start':
@@ -66,6 +66,11 @@ export class MessageStreamReading implements StreamReading {
       },
       collected: () => pieces.collected(),
     };
+  }
+
+  private noteStart({ usage, stop_reason: stopReason }: JsonObject): FrameKind {
+    this.note(usage, stopReason);
+    return 'opening';
   }
 
   private note(usage: unknown, stopReason: unknown): FrameKind {

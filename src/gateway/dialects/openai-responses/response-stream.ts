@@ -62,6 +62,10 @@ export class ResponseStreamReading implements StreamReading {
       case 'response.completed':
       case 'response.incomplete':
         return this.readEnd(frame.response);
+      case 'response.created':
+      case 'response.queued':
+      case 'response.in_progress':
+        return 'opening';
       case 'response.output_item.added':
         return isObject(frame.item) && isCall(frame.item) ? 'data' : 'event';
       default:
