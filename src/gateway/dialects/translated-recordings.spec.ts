@@ -9,6 +9,7 @@ import {
   asReadBy,
   CONVERSATIONS,
   type Conversation,
+  questionOf,
   readBody,
   readStream,
   withParsedArguments,
@@ -25,34 +26,8 @@ const SEED = 20_261_121;
 const SPLITS = extent(6, 200);
 const MODEL = 'ours/model';
 
-/** The tools of the recordings, as each client declares them; the one that takes text is a function where there are no others. */
-const NAMES = ['weather', 'webSearchTool', 'json', 'updateIssueList', 'rollDie', 'parallel'];
-const REQUESTS: Readonly<Record<Conversation, object>> = {
-  'openai-chat': {
-    messages: [{ role: 'user', content: 'Go on.' }],
-    stream_options: { include_usage: true },
-    tools: [
-      ...NAMES.map((name) => ({ type: 'function', function: { name } })),
-      { type: 'custom', custom: { name: 'write_sql' } },
-    ],
-  },
-  'openai-responses': {
-    input: 'Go on.',
-    tools: [
-      ...NAMES.map((name) => ({ type: 'function', name, parameters: {}, strict: false })),
-      { type: 'custom', name: 'write_sql' },
-    ],
-  },
-  'anthropic-messages': {
-    messages: [{ role: 'user', content: 'Go on.' }],
-    max_tokens: 1_000,
-    tools: [...NAMES, 'write_sql'].map((name) => ({ name, input_schema: { type: 'object' } })),
-  },
-};
-
 function lookOf(client: Conversation, isStream: boolean): AnswerLook {
-  const body = { model: MODEL, stream: isStream, ...REQUESTS[client] };
-  const request = DIALECTS[client].parseRequest(Buffer.from(JSON.stringify(body)));
+  const request = DIALECTS[client].parseRequest(Buffer.from(JSON.stringify(questionOf(client, MODEL, isStream))));
   if (isRefusal(request)) throw new Error(JSON.stringify(request));
   return { model: MODEL, showUsage: true, request, answerId: 'an-answer', nowMs: 1_770_000_000_000 };
 }

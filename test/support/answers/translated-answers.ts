@@ -93,3 +93,33 @@ export function withParsedArguments(answer: ReadAnswer): object {
     call.kind === 'custom' ? call : { ...call, arguments: JSON.parse(call.arguments) as unknown };
   return { ...answer, calls: answer.calls.map(parsed) };
 }
+
+/** The tools of the recordings, as each client declares them; the one that takes text is a function where there are no others. */
+const NAMES = ['weather', 'webSearchTool', 'json', 'updateIssueList', 'rollDie', 'parallel'];
+const QUESTIONS: Readonly<Record<Conversation, object>> = {
+  'openai-chat': {
+    messages: [{ role: 'user', content: 'Go on.' }],
+    tools: [
+      ...NAMES.map((name) => ({ type: 'function', function: { name } })),
+      { type: 'custom', custom: { name: 'write_sql' } },
+    ],
+  },
+  'openai-responses': {
+    input: 'Go on.',
+    tools: [
+      ...NAMES.map((name) => ({ type: 'function', name, parameters: {}, strict: false })),
+      { type: 'custom', name: 'write_sql' },
+    ],
+  },
+  'anthropic-messages': {
+    messages: [{ role: 'user', content: 'Go on.' }],
+    max_tokens: 1_000,
+    tools: [...NAMES, 'write_sql'].map((name) => ({ name, input_schema: { type: 'object' } })),
+  },
+};
+
+/** What a client of the dialect asks whom the recorded answer is told. */
+export function questionOf(client: Conversation, model: string, isStream: boolean): object {
+  const wantsUsage = client === 'openai-chat' && isStream ? { stream_options: { include_usage: true } } : {};
+  return { model, stream: isStream, ...wantsUsage, ...QUESTIONS[client] };
+}
