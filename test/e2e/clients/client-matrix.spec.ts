@@ -94,10 +94,9 @@ describe('the clients people arrive with', () => {
     ({ key: hurriedKey } = await createApiKey(gateway, hurried));
   }, 120_000);
 
-  afterAll(() => stack.close());
-
   afterAll(async () => {
     expect(await brokenInvariants(stack.gateway)).toEqual([]);
+    await stack.close();
   });
 
   beforeEach(() => {
