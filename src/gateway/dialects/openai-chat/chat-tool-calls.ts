@@ -49,7 +49,7 @@ export class ChatToolCalls {
   settle(answerId: string): void {
     for (const call of this.calls) {
       this.start(call, answerId);
-      if (call.tool === 'function' && isWhole(call.written)) this.close(call);
+      if (call.tool === 'function' && !call.isClosed && isWhole(call.written)) this.close(call);
     }
   }
 
