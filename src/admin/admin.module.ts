@@ -50,6 +50,7 @@ import { TenantsController } from './tenants/tenants.controller';
 import { TenantsService } from './tenants/tenants.service';
 import { ProvidersController } from './upstreams/providers.controller';
 import { ProvidersService } from './upstreams/providers.service';
+import { UpstreamHealthService } from './upstreams/upstream-health.service';
 import { UpstreamsController } from './upstreams/upstreams.controller';
 import { UpstreamsService } from './upstreams/upstreams.service';
 import { UserPlatformQuotasController } from './user-platform-quotas/user-platform-quotas.controller';
@@ -108,6 +109,7 @@ import { UsersService } from './users/users.service';
     ProvidersService,
     UpstreamsService,
     AffinityService,
+    UpstreamHealthService,
     ModelAliasesService,
     ModelFallbacksService,
     PricesService,

@@ -1,5 +1,5 @@
 import type { ApiDialect } from '../upstreams/upstream.port';
-import { DIALECT_PATHS } from './dialects/dialect-paths';
+import { DIALECT_PATHS } from '../upstreams/dialect-paths';
 
 /** Where a dialect's clients call. */
 export interface InferenceRoute {

@@ -7,7 +7,7 @@ import type { RoutableUpstream } from '../upstreams/upstream-directory';
 import { CountedByProvider } from './counted-by-provider';
 import { parseCountTokensRequest, passOnMessages } from './dialects/anthropic-messages/messages-request';
 import { messagesPromptText } from './dialects/anthropic-messages/prompt-text';
-import { DIALECT_PATHS } from './dialects/dialect-paths';
+import { DIALECT_PATHS } from '../upstreams/dialect-paths';
 import type { InferenceRequest } from './dialects/inference-request';
 import { isRefusal } from './dialects/invalid-request';
 import type { Forwarded } from './http/forwarded';

@@ -22,7 +22,8 @@ export interface AttemptSituation {
 
 export type AttemptDecision =
   | { readonly action: 'answer' }
-  | { readonly action: 'retry_next' }
+  /** With what is told where no retry is made after all. */
+  | { readonly action: 'retry_next'; readonly refusal: Refusal }
   | { readonly action: 'reject'; readonly refusal: Refusal };
 
 /** What a status or failure means, before it is asked whether an attempt is left. */
@@ -32,7 +33,6 @@ interface Meaning {
 }
 
 const ANSWER: AttemptDecision = { action: 'answer' };
-const RETRY_NEXT: AttemptDecision = { action: 'retry_next' };
 
 /**
  * 2xx is an answer. The caller's fault (4xx but those below) is told to the caller, as UPSTREAM_REJECTED with the
@@ -43,9 +43,8 @@ export function decideAttempt(outcome: AttemptOutcome, situation: AttemptSituati
   if (outcome.kind === 'status' && outcome.status >= 200 && outcome.status < 300) return ANSWER;
   const { isRetryable, refusal } = outcome.kind === 'status' ? meaningOfStatus(outcome) : FAILURES[outcome.failure];
   const { firstByteSent, attempts, hasNext, maxAttempts = MAX_ATTEMPTS } = situation;
-  return isRetryable && !firstByteSent && hasNext && attempts < maxAttempts
-    ? RETRY_NEXT
-    : { action: 'reject', refusal };
+  const isRetried = isRetryable && !firstByteSent && hasNext && attempts < maxAttempts;
+  return { action: isRetried ? 'retry_next' : 'reject', refusal };
 }
 
 /** Whether a 4xx speaks of the caller's request, rather than of our account, our pace or our route to the upstream. */
@@ -80,7 +79,8 @@ function meaningOfStatus({ status, retryAfterMs }: { status: number; retryAfterM
   if (isCallersFault(status)) return { isRetryable: false, refusal: refuse('UPSTREAM_REJECTED', { status }) };
   if (status === 408 || status === 504) return RETRYABLE_TIMEOUT;
   if (status === 429) return { isRetryable: true, refusal: refuse('UPSTREAM_RATE_LIMITED', later(retryAfterMs)) };
-  if (status === 503) return { isRetryable: true, refusal: refuse('UPSTREAM_ERROR', later(retryAfterMs)) };
+  if (status === 503 || status === 529)
+    return { isRetryable: true, refusal: refuse('UPSTREAM_ERROR', later(retryAfterMs)) };
   return RETRYABLE_ERROR;
 }
 

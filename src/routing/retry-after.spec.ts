@@ -21,6 +21,25 @@ describe('retryAfterMsOf', () => {
     [{ 'retry-after': 'NaN' }, undefined],
     [{ 'retry-after': '1e9' }, undefined],
     [{ 'retry-after': ['1', '2'] }, undefined],
+    [{ 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '6m0s' }, 360_000],
+    [{ 'x-ratelimit-remaining-requests': '0', 'x-ratelimit-reset-requests': '1h0m3.5s' }, 3_603_500],
+    [{ 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '20ms' }, 20],
+    [{ 'x-ratelimit-remaining-tokens': '5', 'x-ratelimit-reset-tokens': '20s' }, undefined],
+    [{ 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': 'soon' }, undefined],
+    [{ 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '' }, undefined],
+    [{ 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '9'.repeat(65) }, undefined],
+    [{ 'retry-after': '2', 'x-ratelimit-remaining-tokens': '0', 'x-ratelimit-reset-tokens': '9s' }, 2_000],
+    [
+      {
+        'anthropic-ratelimit-requests-remaining': '0',
+        'anthropic-ratelimit-requests-reset': '2026-11-21T12:00:07Z',
+        'anthropic-ratelimit-output-tokens-remaining': '0',
+        'anthropic-ratelimit-output-tokens-reset': '2026-11-21T12:00:21Z',
+        'anthropic-ratelimit-input-tokens-remaining': '4000',
+        'anthropic-ratelimit-input-tokens-reset': '2026-11-21T12:00:59Z',
+      },
+      21_000,
+    ],
   ])('%j asks for %p ms', (headers, expected) => {
     expect(retryAfterMsOf(headers, NOW_MS)).toBe(expected);
   });

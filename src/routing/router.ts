@@ -1,25 +1,47 @@
 import { Inject, Injectable } from '@nestjs/common';
 import { CLOCK, type Clock } from '../kernel/clock';
 import { type Refusal, refuse } from '../kernel/errors';
+import { Settings } from '../platform/config/settings';
 import { type RoutableUpstream, UpstreamDirectory } from '../upstreams/upstream-directory';
-import { type AttemptOutcome, MAX_ATTEMPTS } from './attempt-policy';
-import { CoolDowns } from './cool-downs';
+import { MAX_ATTEMPTS } from './attempt-policy';
 import { RANDOM_SOURCE, type RandomSource } from './random-source';
-import { weightedOrder } from './weighted-order';
+import { RetryBudget } from './retry-budget';
+import { Seat } from './seat';
+import { UpstreamStates } from './upstream-states';
+import { type Draw, weightedOrder } from './weighted-order';
 
 type Plan = readonly RoutableUpstream[] | Refusal;
+
+/** When a place may be free again where every one is taken, or whoever tries an upstream has an answer. */
+const LOOK_AGAIN_MS = 1_000;
+/** A call that nobody else can serve waits so long for leave to try an upstream that is due. */
+const TRIAL_WAIT_MS = 50;
 
 /** Which upstreams a call tries, in which order, from what their last calls told. */
 @Injectable()
 export class Router {
-  private readonly coolDowns: CoolDowns;
+  /** How many failed attempts this process may try again elsewhere. */
+  readonly retries: RetryBudget;
+  private readonly draw: Draw<RoutableUpstream>;
 
   constructor(
     private readonly directory: UpstreamDirectory,
-    @Inject(RANDOM_SOURCE) private readonly random: RandomSource,
-    @Inject(CLOCK) clock: Clock,
+    private readonly states: UpstreamStates,
+    @Inject(RANDOM_SOURCE) random: RandomSource,
+    settings: Settings,
+    @Inject(CLOCK) private readonly clock: Clock,
   ) {
-    this.coolDowns = new CoolDowns(clock);
+    this.retries = new RetryBudget(settings.upstreamRetryPercent, clock);
+    const weightOf = (upstream: RoutableUpstream): number => upstream.weight * states.of(upstream).score.factor;
+    this.draw = {
+      random,
+      priorityOf: ({ priority }) => priority,
+      weightOf,
+      loadOf: (upstream) => {
+        const { inFlight } = states.of(upstream);
+        return inFlight === 0 ? 0 : inFlight / (weightOf(upstream) || 1);
+      },
+    };
   }
 
   /** The model that a client's name means: itself unless it is an alias. A promise where the directory must read first. */
@@ -33,9 +55,11 @@ export class Router {
   }
 
   /**
-   * At most MAX_ATTEMPTS upstreams in the order of attempts, never empty: priority tiers, weighted choice within a tier.
-   * Those that cool down are left out unless all do; then those that end first come first. A promise where the directory
-   * must read first (it rejects where Postgres does not answer).
+   * At most MAX_ATTEMPTS upstreams in the order of attempts, never empty: priority tiers, within a tier a draw by weight
+   * times health, of two drawn the less busy one. Left out are those that are full, open, or asked to be left alone; those
+   * that cool down by our own choice only where others are left. A refusal says when one may be there again. A promise
+   * where the directory must read first (it rejects where Postgres does not answer), or where all that is left waits for
+   * leave to be tried.
    * @param region upstreams of this tag alone
    */
   plan(model: string, region?: string): Plan | Promise<Plan> {
@@ -45,9 +69,18 @@ export class Router {
       : this.planAmong(model, candidates, region);
   }
 
-  /** To be told of every attempt that was made, once; not of those the gateway itself broke off. */
-  report(upstreamId: string, outcome: AttemptOutcome): void {
-    this.coolDowns.report(upstreamId, outcome);
+  /**
+   * A place at an upstream of the plan, for one attempt, to be left once it is over. Undefined where it may not be called
+   * any more: since it was planned it became full, open, or asked to be left alone.
+   */
+  take(upstream: RoutableUpstream): Seat | undefined {
+    const state = this.states.of(upstream);
+    const readiness = state.readinessFor(upstream);
+    if (readiness !== 'ready' && readiness !== 'cooling' && readiness !== 'trial') return undefined;
+    const isTrial = readiness === 'trial';
+    if (isTrial) state.breaker.beginTrial();
+    state.inFlight += 1;
+    return new Seat(this.states, state, isTrial, this.clock.monotonicMs());
   }
 
   private planAmong(
@@ -56,19 +89,78 @@ export class Router {
     region: string | undefined,
   ): Plan | Promise<Plan> {
     if (!known) return refuse('MODEL_NOT_FOUND', { param: 'model', values: { model } });
-    if (region === undefined) return this.order(model, known);
-    const there = known.filter((upstream) => upstream.region === region);
-    if (there.length === 0) return refuse('NO_UPSTREAM_AVAILABLE', { values: { model, region } });
-    return this.order(model, there);
+    const candidates = region === undefined ? known : known.filter((upstream) => upstream.region === region);
+    const named = region === undefined ? { model } : { model, region };
+    if (candidates.length === 0) return refuse('NO_UPSTREAM_AVAILABLE', { values: named });
+    for (const candidate of candidates) {
+      if (this.states.of(candidate).readinessFor(candidate) !== 'ready') return this.select(candidates, named);
+    }
+    return this.order(candidates);
   }
 
-  private order(model: string, candidates: readonly RoutableUpstream[]): Plan {
-    if (candidates.length === 0) return refuse('NO_UPSTREAM_AVAILABLE', { values: { model } });
-    if (candidates.length === 1) return candidates;
-    if (this.coolDowns.isQuiet) return weightedOrder(candidates, this.random, MAX_ATTEMPTS);
-    const ready = candidates.filter(({ target }) => !this.coolDowns.isCooling(target.upstreamId));
-    if (ready.length > 0) return weightedOrder(ready, this.random, MAX_ATTEMPTS);
-    const endOf = ({ target }: RoutableUpstream): number => this.coolDowns.endOf(target.upstreamId);
-    return [...candidates].sort((a, b) => endOf(a) - endOf(b)).slice(0, MAX_ATTEMPTS);
+  private order(ready: readonly RoutableUpstream[]): readonly RoutableUpstream[] {
+    return ready.length === 1 ? ready : weightedOrder(ready, this.draw, MAX_ATTEMPTS);
   }
+
+  /** Where something speaks against one of them at least. */
+  private select(
+    candidates: readonly RoutableUpstream[],
+    named: Readonly<Record<string, string>>,
+    mayWait = true,
+  ): Plan | Promise<Plan> {
+    const sorted = this.sort(candidates);
+    const { trial, ready, cooling, asking } = sorted;
+    const [first] = ready;
+    // In the place of its priority: a spare one is not tried while those before it serve.
+    if (trial && !(first && first.priority < trial.priority))
+      return [trial, ...this.order(ready)].slice(0, MAX_ATTEMPTS);
+    if (first) return this.order(ready);
+    if (cooling.length > 0) {
+      const endOf = (upstream: RoutableUpstream): number => this.states.of(upstream).coolDown.endMs;
+      return cooling.sort((a, b) => endOf(a) - endOf(b)).slice(0, MAX_ATTEMPTS);
+    }
+    if (mayWait && asking.length > 0)
+      return within(TRIAL_WAIT_MS, asking).then(() => this.select(candidates, named, false));
+    const retryAfterMs = Math.max(1, Math.ceil(sorted.nextMs - this.clock.monotonicMs()));
+    return refuse('NO_UPSTREAM_AVAILABLE', { values: named, retryAfterMs });
+  }
+
+  private sort(candidates: readonly RoutableUpstream[]): Sorted {
+    const now = this.clock.monotonicMs();
+    const sorted: Sorted = { trial: undefined, ready: [], cooling: [], asking: [], nextMs: Infinity };
+    for (const candidate of candidates) {
+      const state = this.states.of(candidate);
+      const readiness = state.readinessFor(candidate);
+      if (readiness === 'ready') sorted.ready.push(candidate);
+      else if (readiness === 'cooling') sorted.cooling.push(candidate);
+      else if (readiness === 'trial') sorted.trial ??= candidate;
+      else sorted.nextMs = Math.min(sorted.nextMs, Math.max(state.endMs, now + LOOK_AGAIN_MS));
+      if (readiness === 'due') {
+        const asking = this.states.askTrial(state);
+        if (asking) sorted.asking.push(asking);
+      }
+    }
+    return sorted;
+  }
+}
+
+interface Sorted {
+  /** The first of its kind: candidates come sorted by priority. */
+  trial: RoutableUpstream | undefined;
+  readonly ready: RoutableUpstream[];
+  readonly cooling: RoutableUpstream[];
+  /** Leave to try that is being asked for. */
+  readonly asking: Promise<void>[];
+  /** When the soonest of the others may be there again, on the monotonic clock. */
+  nextMs: number;
+}
+
+async function within(limitMs: number, awaited: readonly Promise<void>[]): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, limitMs);
+  });
+  await Promise.race([late, ...awaited]).finally(() => {
+    clearTimeout(timer);
+  });
 }

@@ -1,7 +1,7 @@
 import type { EntityManager } from 'typeorm';
 
 export type AuditAction =
-  'create' | 'update' | 'delete' | 'close' | 'revoke' | 'adjust' | 'refund' | 'apply' | 'rebuild';
+  'create' | 'update' | 'delete' | 'close' | 'revoke' | 'adjust' | 'refund' | 'apply' | 'rebuild' | 'test';
 export const AUDITED_ENTITIES = [
   'tenant',
   'api_key',

@@ -83,7 +83,7 @@ function undone(outcome: AttemptOutcome, facts: AttemptFacts, body?: Buffer): Ju
   const decision = decideAttempt(outcome, { ...facts, firstByteSent: facts.isOpened });
   const label = outcome.kind === 'status' ? String(outcome.status) : outcome.failure;
   if (decision.action === 'retry_next') {
-    return { verdict: { kind: 'retry', refusal: refuse('UPSTREAM_ERROR') }, reported: outcome, label };
+    return { verdict: { kind: 'retry', refusal: decision.refusal }, reported: outcome, label };
   }
   const refusal = decision.action === 'reject' ? decision.refusal : refuse('UPSTREAM_ERROR');
   const explained = body && refusal.code === 'UPSTREAM_REJECTED' ? explain(refusal, body, facts) : refusal;

@@ -117,6 +117,27 @@ export class Settings {
   @Min(1)
   upstreamTotalMs = 900_000;
 
+  /** So many failures of an upstream in a row, and it is left alone for UPSTREAM_BREAKER_OPEN_MS. 0: never. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  @Max(1_000)
+  upstreamBreakerFailures = 5;
+
+  /** After this one call tries it again; each trial that fails doubles the time, up to six times this. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(100)
+  @Max(600_000)
+  upstreamBreakerOpenMs = 10_000;
+
+  /** Failed attempts that are tried again elsewhere, of the calls of the last ten seconds; 10 a second in any case. 0: none. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(0)
+  @Max(100)
+  upstreamRetryPercent = 20;
+
   /** How often a live process writes its beat, and after how long without one the sweeper takes it for dead. */
   @Type(() => Number)
   @IsInt()

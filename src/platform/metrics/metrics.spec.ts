@@ -7,6 +7,11 @@ import { MetricsModule } from './metrics.module';
 import { MetricsServer } from './metrics-server';
 
 const NAMES = [
+  'tollgate_retries_refused_total',
+  'tollgate_upstream_breaker_level',
+  'tollgate_upstream_breaker_opened_total',
+  'tollgate_upstream_in_flight',
+  'upstream_auth_failures_total',
   'quota_check_passed_total',
   'quota_check_failed_total',
   'quota_check_duration_seconds',

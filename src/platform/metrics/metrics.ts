@@ -122,6 +122,28 @@ export class Metrics {
     ),
     'outcome',
   );
+  readonly upstreamBreakerLevel = new GaugeFamily(
+    this.named('tollgate_upstream_breaker_level', 'Breaker of an upstream: 0 closed, 1 half-open, 2 open.'),
+    'upstream',
+  );
+  readonly upstreamBreakerOpened = new CounterFamily(
+    this.named('tollgate_upstream_breaker_opened_total', 'Breakers that this process opened, by upstream.'),
+    'upstream',
+  );
+  readonly upstreamInFlight = new GaugeFamily(
+    this.named('tollgate_upstream_in_flight', 'Attempts under way at an upstream.'),
+    'upstream',
+  );
+  readonly upstreamAuthFailures = new CounterFamily(
+    this.named('upstream_auth_failures_total', 'Attempts whose upstream refused our credentials (401, 403).'),
+    'upstream',
+  );
+  readonly retriesRefused = counter(
+    this.named(
+      'tollgate_retries_refused_total',
+      'Failed attempts that were not tried again: the retry budget was used up.',
+    ),
+  );
   readonly requestLogDropped = counter(
     this.named(
       'tollgate_request_log_dropped_total',

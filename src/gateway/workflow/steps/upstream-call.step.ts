@@ -7,11 +7,12 @@ import { Drain } from '../../../platform/http/drain';
 import { Metrics } from '../../../platform/metrics/metrics';
 import { isUpstreamFault } from '../../../routing/attempt-policy';
 import { Router } from '../../../routing/router';
+import type { Seat } from '../../../routing/seat';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import { type ProviderKind, type Upstream, type UpstreamRequest, UPSTREAMS } from '../../../upstreams/upstream.port';
 import type { StreamPump } from '../../stream/stream-pump';
 import type { Dialect } from '../../dialects/dialect';
-import { DIALECT_PATHS } from '../../dialects/dialect-paths';
+import { DIALECT_PATHS } from '../../../upstreams/dialect-paths';
 import { DIALECTS } from '../../dialects/dialects';
 import { usageReportedIn } from '../../dialects/reported-usage';
 import { StreamPumps } from '../stream-pumps';
@@ -51,9 +52,20 @@ export class UpstreamCallStep implements WorkflowStep {
   async execute(context: WorkflowContext): Promise<StepOutcome> {
     const { candidates, wireOf } = context.templateRender;
     const gate = context.has('quotaCheck') ? context.quotaCheck.charge.durable() : OPEN;
+    this.router.retries.countCall();
+    let failed: Refusal | undefined;
     for (const candidate of candidates) {
       if (context.request.client.isGone) return refuse('CLIENT_CLOSED_REQUEST');
-      const { verdict, attempt } = await this.attempt(context, candidate, gate);
+      const seat = this.router.take(candidate);
+      if (!seat) continue;
+      if (failed && !this.router.retries.spend()) {
+        seat.leave();
+        this.metrics.retriesRefused.inc();
+        return failed;
+      }
+      const { verdict, attempt } = await this.attempt(context, candidate, seat, gate).finally(() => {
+        seat.leave();
+      });
       if (verdict.kind === 'answered') {
         context.answeredBy(candidate);
         context.isPastNoReturn = context.request.client.isOpened;
@@ -68,20 +80,23 @@ export class UpstreamCallStep implements WorkflowStep {
         return undefined;
       }
       if (verdict.kind === 'rejected') return verdict.refusal;
+      failed = verdict.refusal;
     }
-    return refuse('NO_UPSTREAM_AVAILABLE', { values: { model: context.validation.request.model } });
+    // Those that were left have become full or asked for time since they were planned.
+    return failed ?? refuse('NO_UPSTREAM_AVAILABLE', { values: { model: context.routing.model }, retryAfterMs: 1_000 });
   }
 
   private async attempt(
     context: WorkflowContext,
     candidate: RoutableUpstream,
+    seat: Seat,
     gate: Promise<Refusal | undefined>,
   ): Promise<{ readonly verdict: AttemptVerdict; readonly attempt: Attempt }> {
     const { attempts, request, templateRender, validation } = context;
     const wire = DIALECTS[templateRender.wireOf(candidate)];
     const startedMs = this.clock.monotonicMs();
     const stopped: { refusal?: Refusal } = {};
-    const { result, reader } = await this.call(context, candidate, gate, stopped);
+    const { result, reader } = await this.call(context, candidate, seat, gate, stopped);
     const made = attempts.length + 1;
     const judged = judgeAttempt(result, {
       target: candidate.target,
@@ -90,11 +105,14 @@ export class UpstreamCallStep implements WorkflowStep {
       model: validation.request.model,
       isOpened: request.client.isOpened,
       attempts: made,
-      hasNext: made < templateRender.candidates.length,
+      hasNext: candidate !== templateRender.candidates.at(-1),
       nowMs: this.clock.nowMs(),
     });
     // What we broke off ourselves says nothing about the upstream.
-    if (!stopped.refusal) this.router.report(candidate.target.upstreamId, judged.reported);
+    if (!stopped.refusal) {
+      if (judged.verdict.kind === 'answered' && reader.firstByteAtMs !== undefined) seat.began(reader.firstByteAtMs);
+      seat.leave(judged.reported);
+    }
     const outcome = stopped.refusal?.code ?? judged.label;
     this.metrics.upstreamAttempts.of(outcome).inc();
     const verdict: AttemptVerdict = stopped.refusal ? { kind: 'rejected', refusal: stopped.refusal } : judged.verdict;
@@ -116,13 +134,18 @@ export class UpstreamCallStep implements WorkflowStep {
   private async call(
     context: WorkflowContext,
     candidate: RoutableUpstream,
+    seat: Seat,
     gate: Promise<Refusal | undefined>,
     stopped: { refusal?: Refusal },
   ): Promise<{ readonly result: AttemptResult; readonly reader: ResponseReader }> {
     const adapter = this.upstreams.get(candidate.kind);
     if (!adapter) throw new Error(`no adapter for providers of kind ${candidate.kind}`);
     const isStream = context.validation.request.stream;
-    const reader = new ResponseReader(this.clock, isStream ? () => this.pumpOf(context, candidate, gate) : undefined);
+    const createPump = (): StreamPump => {
+      seat.began(this.clock.monotonicMs());
+      return this.pumpOf(context, candidate, gate);
+    };
+    const reader = new ResponseReader(this.clock, isStream ? createPump : undefined);
     const call = adapter.start(candidate.target, upstreamRequestOf(context, candidate), reader);
     reader.attach(call);
     const stop = (refusal: Refusal): void => {

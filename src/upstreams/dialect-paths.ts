@@ -1,4 +1,4 @@
-import type { ApiDialect } from '../../upstreams/upstream.port';
+import type { ApiDialect } from './upstream.port';
 
 /** Below a provider's base URL; of clients, below `/v1`. */
 export const DIALECT_PATHS: Readonly<Record<ApiDialect, string>> = {
