@@ -23,8 +23,8 @@ export class ChatWriter implements StreamWriter {
     this.modelEditor = clientModel === undefined ? undefined : new ModelEditor(clientModel);
   }
 
-  add(kind: FrameKind, block: Buffer, start: number, end: number): boolean {
-    if (kind === 'done' || (kind === 'usage_only' && !this.showUsage)) return true;
+  add(kind: FrameKind, block: Buffer, start: number, end: number): undefined {
+    if (kind === 'done' || (kind === 'usage_only' && !this.showUsage)) return undefined;
     if (kind === 'data' || kind === 'data_with_usage') this.batches.count();
     const hidesUsage = kind === 'data_with_usage' && !this.showUsage;
     if (hidesUsage || (this.modelEditor && kind !== 'empty')) {
@@ -34,11 +34,12 @@ export class ChatWriter implements StreamWriter {
     } else {
       this.batches.pass(block, start, end);
     }
-    return true;
+    return undefined;
   }
 
-  complete(): void {
-    // Its provider has said everything.
+  /** Its provider has said everything. */
+  complete(): undefined {
+    return undefined;
   }
 
   take(): FrameBatch | undefined {

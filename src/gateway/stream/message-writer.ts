@@ -28,25 +28,26 @@ export class MessageWriter implements StreamWriter {
     this.modelJson = clientModel === undefined ? undefined : JSON.stringify(clientModel);
   }
 
-  add(kind: FrameKind, block: Buffer, start: number, end: number): boolean {
+  add(kind: FrameKind, block: Buffer, start: number, end: number): undefined {
     if (kind === 'done') {
       this.ending = block.subarray(start, end);
-      return true;
+      return undefined;
     }
     if (kind === 'event' || kind === 'opening') {
       this.addEvent(block, start, end);
-      return true;
+      return undefined;
     }
     if (kind === 'data') {
       this.batches.count();
       this.noteOpen(block, start, end);
     }
     this.batches.pass(block, start, end);
-    return true;
+    return undefined;
   }
 
-  complete(): void {
-    // Its provider has said everything.
+  /** Its provider has said everything. */
+  complete(): undefined {
+    return undefined;
   }
 
   take(): FrameBatch | undefined {

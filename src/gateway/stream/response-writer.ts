@@ -37,10 +37,10 @@ export class ResponseWriter implements StreamWriter {
     this.kept = mayBeCut ? new KeptFrames(MAX_KEPT_BYTES) : undefined;
   }
 
-  add(kind: FrameKind, block: Buffer, start: number, end: number): boolean {
+  add(kind: FrameKind, block: Buffer, start: number, end: number): undefined {
     if (kind === 'done') {
       this.ending = this.named(block.subarray(start, end));
-      return true;
+      return undefined;
     }
     if (kind === 'data') this.batches.count();
     const isEvent = kind === 'event' || kind === 'opening';
@@ -48,17 +48,18 @@ export class ResponseWriter implements StreamWriter {
       if (isEvent) this.opening ??= block.subarray(start, end);
       this.kept?.add(block, start, end);
       this.batches.pass(block, start, end);
-      return true;
+      return undefined;
     }
     const frame = this.named(block.subarray(start, end));
     this.opening ??= frame;
     this.kept?.add(frame, 0, frame.length);
     this.batches.put(frame);
-    return true;
+    return undefined;
   }
 
-  complete(): void {
-    // Its provider has said everything.
+  /** Its provider has said everything. */
+  complete(): undefined {
+    return undefined;
   }
 
   take(): FrameBatch | undefined {

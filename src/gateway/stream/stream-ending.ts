@@ -33,4 +33,6 @@ export interface StreamEnding {
   readonly deliveredChunks: number;
   /** For logs, when the provider failed. */
   readonly failure: UpstreamFailure | undefined;
+  /** For logs, where something came whole that could not be passed on. */
+  readonly fault: string | undefined;
 }

@@ -66,6 +66,7 @@ export class StreamPump implements UpstreamReader {
   private isClosed = false;
   private drainTimer: NodeJS.Timeout | undefined;
   private failure: UpstreamFailure | undefined;
+  private fault: string | undefined;
   private firstByteAtMs: number | undefined;
   private deliveredChunks = 0;
 
@@ -190,15 +191,16 @@ export class StreamPump implements UpstreamReader {
     }
     if (kind !== 'opening' && kind !== 'empty') this.hasBegun = true;
     const { client, writer } = this.options;
-    if (client.takesBytes && !this.isPreamble(kind) && !writer.add(kind, block, start, end)) {
-      this.breakOff('a frame of the stream could not be read');
-    }
+    const isShown = client.takesBytes && !this.isPreamble(kind);
+    const fault = isShown ? writer.add(kind, block, start, end) : undefined;
+    if (fault !== undefined) this.breakOff(fault);
     if (kind === 'done') this.decide('complete');
   };
 
   /** What comes cannot be passed on. */
-  private breakOff(message: string): void {
-    this.failure = { kind: 'reset', message };
+  private breakOff(fault: string): void {
+    this.fault = fault;
+    this.failure = { kind: 'reset', message: fault };
     this.abortUpstream();
     this.decide('upstream_broke');
   }
@@ -337,9 +339,10 @@ export class StreamPump implements UpstreamReader {
     clearTimeout(this.drainTimer);
     this.guarded?.drop();
     const { client, writer } = this.options;
-    if (reason === 'complete' && client.takesBytes) writer.complete();
-    if (!client.isGone || this.guardCut) this.reason = reason;
-    else this.reason = reason === 'complete' ? 'client_left_drained' : 'client_left';
+    if (reason === 'complete' && client.takesBytes) this.fault = writer.complete();
+    const isComplete = reason === 'complete' && this.fault === undefined;
+    if (client.isGone && !this.guardCut) this.reason = isComplete ? 'client_left_drained' : 'client_left';
+    else this.reason = reason === 'complete' && !isComplete ? 'upstream_broke' : reason;
   }
 
   private hasReason(): boolean {
@@ -379,6 +382,7 @@ export class StreamPump implements UpstreamReader {
       firstByteAtMs: this.firstByteAtMs,
       deliveredChunks,
       failure: this.failure,
+      fault: this.fault,
     };
   }
 

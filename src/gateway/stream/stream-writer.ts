@@ -7,10 +7,10 @@ import { type FrameBatch } from './frame-batch';
  * else is gathered, so that one chunk of the upstream becomes one write.
  */
 export interface StreamWriter {
-  /** False where the frame cannot be told to the client: the stream is broken then. */
-  add(kind: FrameKind, block: Buffer, start: number, end: number): boolean;
-  /** The answer is whole: what is left to say before the terminal frame is added. Once. */
-  complete(): void;
+  /** Why the frame cannot be told to the client, where it cannot: the stream is broken then. */
+  add(kind: FrameKind, block: Buffer, start: number, end: number): string | undefined;
+  /** The answer is whole: what is left to say before the terminal frame is added. Once; likewise. */
+  complete(): string | undefined;
   /** What was added since the last take. */
   take(): FrameBatch | undefined;
   /**

@@ -97,8 +97,8 @@ describe('a stream that is translated', () => {
   it('breaks at a frame that is no JSON: what it was to say would be missing', async () => {
     const harness = await translating();
     feed(harness, content('a'), content('b'), 'data: {"choices":[{"delta":{"con\n\n', content('d'), STOP, DONE);
-    const { reason, failure } = await harness.pump.ended;
-    expect([reason, failure?.message]).toEqual(['upstream_broke', 'a frame of the stream could not be read']);
+    const { reason, fault } = await harness.pump.ended;
+    expect([reason, fault]).toEqual(['upstream_broke', 'a frame of the stream is no JSON']);
     expect(harness.call.asked).toEqual(['abort']);
     expect(harness.client.received).toBe('data: 1 ab\n\n');
   });
@@ -110,6 +110,33 @@ describe('a stream that is translated', () => {
     feed(harness, content('a'));
     harness.pump.onData(Buffer.from(': still thinking\n\nevent: ping\n\n\n'));
     expect(harness.client.received).toBe(': still thinking\n\n');
+  });
+
+  it('turns pings into comments, once the client has been sent something', async () => {
+    const harness = await translating();
+    const ping = JSON.stringify({ type: 'ping', choices: [{ delta: {} }] });
+    feed(harness, ping);
+    expect(harness.client.isOpened).toBe(false);
+    feed(harness, content('a'), content('b'), ping);
+    expect(harness.client.received).toBe('data: 1 ab\n\n: ping\n\n');
+  });
+
+  it.each(['a', 'end'])('is broken, and nothing else is, where its translation fails: %s', async (word) => {
+    const renderer = new Renderer();
+    jest.spyOn(renderer, 'render').mockImplementation((event) => {
+      if (event.type === (word === 'end' ? 'end' : 'delta')) throw new Error('no such thing');
+      return 'data: x\n\n';
+    });
+    const harness = await opened({
+      reading: new ChatStreamReading(1),
+      writer: new TranslatingWriter(new Parser(), renderer),
+    });
+    feed(harness, content('a'), content('b'), STOP, DONE);
+    const { reason, fault } = await harness.pump.ended;
+    expect([reason, fault]).toEqual([
+      'upstream_broke',
+      'a frame of the stream could not be translated: Error: no such thing',
+    ]);
   });
 
   it('is no whole answer without its provider’s end', async () => {

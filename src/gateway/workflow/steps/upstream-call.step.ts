@@ -1,4 +1,4 @@
-import { Inject, Injectable } from '@nestjs/common';
+import { Inject, Injectable, Logger } from '@nestjs/common';
 import type { TokenCounts } from '../../../catalogue/price';
 import { CLOCK, type Clock } from '../../../kernel/clock';
 import { type Refusal, refuse } from '../../../kernel/errors';
@@ -38,6 +38,7 @@ const NOBODY: StreamClientListener = { onDrain: () => undefined, onClose: () => 
 export class UpstreamCallStep implements WorkflowStep {
   readonly name = 'upstream_call';
   readonly dependsOn = ['quota_check'];
+  private readonly logger = new Logger(UpstreamCallStep.name);
 
   constructor(
     @Inject(UPSTREAMS) private readonly upstreams: ReadonlyMap<ProviderKind, Upstream>,
@@ -97,6 +98,11 @@ export class UpstreamCallStep implements WorkflowStep {
     const startedMs = this.clock.monotonicMs();
     const stopped: { refusal?: Refusal } = {};
     const { result, reader } = await this.call(context, candidate, seat, gate, stopped);
+    const fault = result.kind === 'stream' ? result.ending.fault : undefined;
+    if (fault !== undefined) {
+      const { traceId } = request;
+      this.logger.warn({ msg: 'a stream was broken off', traceId, upstream: candidate.target.upstreamName, fault });
+    }
     const made = attempts.length + 1;
     const judged = judgeAttempt(result, {
       target: candidate.target,
