@@ -9,7 +9,7 @@ import { anthropicClient } from '../support/anthropic-caller';
 import { eventually } from '../support/eventually';
 import { brokenInvariants, type GatewayStack, startGatewayStack } from '../support/gateway-stack';
 import { newKey } from '../support/keyed-call';
-import { openAiClient } from '../support/openai-caller';
+import { apiErrorOf, openAiClient } from '../support/openai-caller';
 
 const ANSWER: Behaviour = { text: 'Hi there.', promptTokens: 6, completionTokens: 3 };
 /** 6 × 1,000 + 3 × 2,000 nano-USD at 1 and 2 USD a million tokens. */
@@ -184,6 +184,22 @@ describe('the routes of every dialect', () => {
       expect([types[0], types.at(-1)]).toEqual(['response.created', 'response.completed']);
       expectTold(response.headers);
       await expectCharged(response.headers.get('x-request-id'), '/v1/responses', ANSWER_NANO_USD);
+    });
+
+    it.each([GPT, CLAUDE])('throws in OpenAI’s client in the middle of a stream that breaks: %s', async (model) => {
+      for (const name of ['gpt-there', CLAUDE]) {
+        stack.simulator.script(name, { text: 'one two three four', errorEventAt: 2 });
+      }
+      const seen: string[] = [];
+      const read = async (): Promise<void> => {
+        for await (const event of await openai().responses.create({ ...request, model, stream: true })) {
+          if (event.type === 'response.output_text.delta') seen.push(event.delta);
+        }
+      };
+      expect(await apiErrorOf(read())).toMatchObject({ code: 'UPSTREAM_ERROR', param: null });
+      expect(seen.join('')).toBe('one two');
+      // What was delivered is charged before the error is told.
+      expect(await stack.book.ofTenant(tenantId)).toMatchObject([{ status: 'COMMITTED', method: 'tokenizer' }]);
     });
 
     it('passes the beta of OpenAI’s on', async () => {
