@@ -2,12 +2,14 @@ import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { invalid } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
+import { imagesOfPdf } from '../pdf-pages';
 
 /** What the input carries beside text, for the estimate. */
 export interface InputMeasure {
+  /** Images, and what pages of documents come to. */
   images: number;
-  /** Length of `data:` URLs of images and of images that a tool made: they are priced by the image, not by the byte. */
-  imageDataBytes: number;
+  /** Length of data of images and documents, also of images that a tool made: they are priced by the piece, not by the byte. */
+  mediaDataBytes: number;
   audioParts: number;
   /** Length of base64 data of recordings: they are priced by their length in time. */
   audioDataBytes: number;
@@ -17,12 +19,15 @@ export interface InputMeasure {
 
 /** An item of an earlier answer: a page. */
 const STORED_ITEM_BYTES = 12 * 1024;
-/** A file that only the provider can read: as many pages as the context of most models holds. */
-const UNREAD_FILE_BYTES = 300 * 1024;
+/** A file that only the provider can read: twenty pages of some 2,400 tokens. */
+const UNREAD_FILE_BYTES = 20 * 2_400 * 3;
+/** `%PDF-` */
+const PDF_AS_BASE64 = 'JVBERi';
 
 /**
  * Checks only what Tollgate itself relies on (shapes of items, contents and parts); everything else is the provider's to
- * judge. Adds what it sees to `measure`. Files that are sent along count as text: as base64 they are longer than it.
+ * judge. Adds what it sees to `measure`. Of files that are sent along a PDF counts by its pages, any other as text: as base64
+ * it is longer than that.
  */
 export function checkInput(input: unknown, measure: InputMeasure): Refusal | undefined {
   if (typeof input === 'string') return undefined;
@@ -81,7 +86,7 @@ function checkPart(part: unknown, path: string, measure: InputMeasure): Refusal 
       measureAudio(isObject(part.input_audio) ? part.input_audio : part, measure);
       return undefined;
     case 'input_file':
-      if (isAbsent(part.file_data)) measure.unseenTextBytes += UNREAD_FILE_BYTES;
+      measureFile(part.file_data, measure);
       return undefined;
     default:
       return undefined;
@@ -98,7 +103,18 @@ function checkImage(part: JsonObject, path: string, measure: InputMeasure): Refu
 /** By URL, as a `data:` URL or base64; what is neither is a file that the provider keeps. */
 function measureImage(image: unknown, measure: InputMeasure): void {
   measure.images++;
-  if (typeof image === 'string' && !/^https?:/i.test(image)) measure.imageDataBytes += image.length;
+  if (typeof image === 'string' && !/^https?:/i.test(image)) measure.mediaDataBytes += image.length;
+}
+
+function measureFile(data: unknown, measure: InputMeasure): void {
+  if (typeof data !== 'string') {
+    measure.unseenTextBytes += UNREAD_FILE_BYTES;
+    return;
+  }
+  const start = data.startsWith('data:') ? data.indexOf(',') + 1 : 0;
+  if (!data.startsWith(PDF_AS_BASE64, start)) return;
+  measure.images += imagesOfPdf(data.slice(start));
+  measure.mediaDataBytes += data.length;
 }
 
 function measureAudio({ data }: JsonObject, measure: InputMeasure): void {

@@ -75,17 +75,25 @@ describe('parseResponsesRequest', () => {
     });
   });
 
-  it('holds for what is read and was not sent, and takes a file that is sent for text', () => {
+  it('holds for a PDF by its pages, and for any other file as for text', () => {
+    const ofFile = (file_data: string): ResponsesRequest =>
+      parse({ model: 'm', input: [{ role: 'user', content: [{ type: 'input_file', file_data }] }] });
+    const pdf = Buffer.from('%PDF-1.4 /Type /Page /Type /Page').toString('base64');
+    for (const data of [pdf, `data:application/pdf;base64,${pdf}`]) {
+      const request = ofFile(data);
+      expect(request.images).toBe(4);
+      expect(request.promptTextBytes).toBe(request.raw.length - data.length);
+    }
+    const text = ofFile(`data:text/plain;base64,${Buffer.from('hello').toString('base64')}`);
+    expect(text).toMatchObject({ images: 0, promptTextBytes: text.raw.length });
+  });
+
+  it('holds for what is read and was not sent', () => {
     const unseen = (body: Body): number | undefined => parse({ ...HELLO, ...body }).unseenTextBytes;
     const ofPart = (part: Body): number | undefined => unseen({ input: [{ role: 'user', content: [part] }] });
     expect(unseen({})).toBe(0);
-    expect(ofPart({ type: 'input_file', file_id: 'file-1' })).toBe(300 * 1024);
-    expect(ofPart({ type: 'input_file', file_url: 'https://example.com/a.pdf' })).toBe(300 * 1024);
-    const sent = {
-      model: 'm',
-      input: [{ role: 'user', content: [{ type: 'input_file', file_data: 'A'.repeat(99) }] }],
-    };
-    expect(parse(sent)).toMatchObject({ unseenTextBytes: 0, promptTextBytes: JSON.stringify(sent).length });
+    expect(ofPart({ type: 'input_file', file_id: 'file-1' })).toBe(144_000);
+    expect(ofPart({ type: 'input_file', file_url: 'https://example.com/a.pdf' })).toBe(144_000);
     const items = [{ type: 'item_reference', id: 'msg_1' }, { id: 'msg_2' }, { role: 'user', content: 'go on' }];
     expect(unseen({ input: items })).toBe(24 * 1024);
     expect(unseen({ tools: [{ type: 'web_search' }, { type: 'mcp' }, { type: 'function', name: 'f' }] })).toBe(

@@ -41,7 +41,7 @@ export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
 
   const model = modelOf(body);
   if (typeof model !== 'string') return model;
-  const measure: InputMeasure = { images: 0, imageDataBytes: 0, audioParts: 0, audioDataBytes: 0, unseenTextBytes: 0 };
+  const measure: InputMeasure = { images: 0, mediaDataBytes: 0, audioParts: 0, audioDataBytes: 0, unseenTextBytes: 0 };
   const refusal = checkStored(body) ?? checkInput(body.input, measure) ?? checkOptions(body);
   if (refusal) return refusal;
 
@@ -56,7 +56,7 @@ export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
     includeUsage: true,
     ...(typeof maxOutputTokens === 'number' ? { maxOutputTokens } : {}),
     choices: 1,
-    promptTextBytes: Math.max(0, bytes.length - measure.imageDataBytes - measure.audioDataBytes),
+    promptTextBytes: Math.max(0, bytes.length - measure.mediaDataBytes - measure.audioDataBytes),
     unseenTextBytes: measure.unseenTextBytes + readingTools(body) * TOOL_TEXT_BYTES,
     images: measure.images,
     audioParts: measure.audioParts,
