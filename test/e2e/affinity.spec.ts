@@ -36,7 +36,9 @@ describe('sessions keep to the upstream that answered them', () => {
   let made = 0;
 
   beforeAll(async () => {
-    stack = await startGatewayStack([{}, {}]);
+    // Many calls fail on purpose, and each failure is to be tried again.
+    const env = { UPSTREAM_RETRY_PERCENT: '100' };
+    stack = await startGatewayStack([env, env]);
     redis = new Redis(stack.redisUrl);
     tenantId = await createTenant(stack.gateway, {
       initial_balance_usd: '1000',
