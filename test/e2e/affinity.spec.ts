@@ -189,7 +189,11 @@ describe('sessions keep to the upstream that answered them', () => {
     expect(next.upstream).not.toBe(first.upstream);
   });
 
-  it('and nothing is known of a call that names no session, nor of a quote that does', async () => {
+  it('and nothing is known of a call that names no session, of a model with one upstream, nor of a quote', async () => {
+    const lonely = await newModel(1);
+    const alone = await call(stack.gateway.url, lonely, 'alone', { failures: 0, isStream: false }, 'alone');
+    expect(alone.status).toBe(200);
+    expect(await stored('alone', lonely)).toEqual({});
     const model = await newModel(2);
     const before = (await redis.keys(`tg:{${tenantId}}:affinity:*`)).length;
     const ask = (path: string, headers: Record<string, string>): Promise<Response> =>

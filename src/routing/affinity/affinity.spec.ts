@@ -91,10 +91,15 @@ describe('Affinity', () => {
     expect(await counted()).toBe('chosen 3, failed 1, overtaken 1');
   });
 
-  it('has nothing to choose, and asks nobody, for a single candidate, in RUN_MODE=simple and without Redis', async () => {
-    const none = { candidates: [A, B], choice: undefined };
+  it('makes the only one that may be asked the session’s, so that the next call stays there', async () => {
     const { affinity } = affinityWith();
-    expect(affinity.choose(session, [A])).toEqual({ candidates: [A], choice: undefined });
+    affinity.report(choiceOf(await affinity.choose(session, [A, B])), { kind: 'answered', upstreamId: 'a' });
+    affinity.report(choiceOf(await affinity.choose(session, [B])), { kind: 'answered', upstreamId: 'b' });
+    expect(idsOf(await affinity.choose(session, [A, B]))).toEqual(['b', 'a']);
+  });
+
+  it('knows nothing, and asks nobody, in RUN_MODE=simple and without Redis', async () => {
+    const none = { candidates: [A, B], choice: undefined };
     expect(affinityWith({ runMode: 'simple' }).affinity.choose(session, [A, B])).toEqual(none);
     const nowhere = new RedisConnection(testSettings({ redisUrl: 'none' }));
     const without = new Affinity(nowhere, new ScriptRegistry(nowhere), new Metrics(), testSettings(), clock);

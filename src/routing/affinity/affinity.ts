@@ -62,12 +62,12 @@ export class Affinity implements BeforeApplicationShutdown {
   }
 
   /**
-   * The candidates, all of which may be asked now, with the session's own first. At once, and as they came, where there is
-   * nothing to choose. Never rejects.
+   * The candidates, all of which may be asked now, with the session's own first. To be asked also where only one of a model's
+   * upstreams may be asked: then it becomes the session's. At once, and as they came, where there is no affinity. Never rejects.
    */
   choose(session: AffinitySession, candidates: readonly RoutableUpstream[]): ChosenOrder | Promise<ChosenOrder> {
     const plain: ChosenOrder = { candidates, choice: undefined };
-    if (this.isOff || candidates.length < 2) return plain;
+    if (this.isOff || candidates.length === 0) return plain;
     if (!this.connection.isReady || this.clock.monotonicMs() < this.pausedUntilMs) {
       this.count('unavailable');
       return plain;
