@@ -12,12 +12,11 @@ import type {
   NeutralText,
   NeutralUserPart,
 } from '../neutral/neutral-request';
+import { isForeignSignature } from './foreign-thoughts';
 import type { ModelTraits } from './model-traits';
 import { toolInputOf } from './tool-input';
 
 const NOT_SAYABLE = 'cannot be sent to the provider of this model';
-/** How the encrypted thoughts of OpenAI's models begin: no signature of Anthropic does. */
-const FOREIGN_SIGNATURE = 'gAAAA';
 
 interface Turn {
   readonly role: 'user' | 'assistant' | 'system';
@@ -126,7 +125,7 @@ export class MessageRenderer {
       case 'reasoning': {
         const { signature, text } = part;
         // Without its own proof the provider refuses a thought; what another model thought it has no use for.
-        if (signature === undefined || signature.startsWith(FOREIGN_SIGNATURE)) return [];
+        if (isForeignSignature(signature)) return [];
         return part.isRedacted === true
           ? [{ type: 'redacted_thinking', data: signature }]
           : [{ type: 'thinking', thinking: text, signature }];

@@ -115,6 +115,29 @@ describe('a request for a message', () => {
     expect(MESSAGES_DIALECT.passOn(named, 'claude').toString()).toBe(text.replace(/ /g, ''));
   });
 
+  it('is passed on without thoughts of other providers, which Anthropic would refuse', () => {
+    const thought = (signature: string): object => ({ type: 'thinking', thinking: 'Hm', signature });
+    const call = { type: 'tool_use', id: 't', name: 'look', input: {} };
+    const result = { role: 'user', content: [{ type: 'tool_result', tool_use_id: 't' }] };
+    const asked = (...content: object[]): InferenceRequest => {
+      const turns = [{ role: 'assistant', content }, result];
+      const thinking = { type: 'enabled', budget_tokens: 2_000 };
+      return parse({ ...HELLO, model: 'claude-sonnet-4-5', thinking, messages: [...HELLO.messages, ...turns] });
+    };
+    const passed = (request: InferenceRequest, model: string): Record<string, unknown> =>
+      JSON.parse(MESSAGES_DIALECT.passOn(request, model).toString()) as Record<string, unknown>;
+
+    const own = asked(thought('EvQB'), call);
+    expect(MESSAGES_DIALECT.passOn(own, own.model)).toBe(own.raw);
+    for (const foreign of [thought(''), thought('gAAAAABo'), { type: 'redacted_thinking', data: 'gAAAAABo' }]) {
+      const sent = passed(asked(foreign, call), 'claude-sonnet-4-5');
+      expect(sent.messages).toEqual([...HELLO.messages, { role: 'assistant', content: [call] }, result]);
+      expect(sent.thinking).toEqual({ type: 'disabled' });
+      expect(passed(asked(foreign, call), 'claude-opus-4-8').thinking).toMatchObject({ type: 'enabled' });
+      expect(passed(asked(foreign), 'claude-sonnet-4-5').messages).toEqual([...HELLO.messages, result]);
+    }
+  });
+
   it('says for the tokenizer what the model reads', () => {
     const body = {
       system: [{ type: 'text', text: 'Be kind.' }],

@@ -6,7 +6,9 @@ import { invalid, isRefusal } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
 import { passOnBytes } from '../pass-on';
 import { parseRequestBody, PricedFields } from '../request-body';
+import { withoutForeignThoughts } from './foreign-thoughts';
 import { checkMessages, checkSystem, type MessageMeasure } from './message-shape';
+import { traitsOf } from './model-traits';
 
 /** A request for a message that was understood. */
 export interface MessagesRequest extends InferenceRequest {
@@ -43,10 +45,15 @@ export function parseCountTokensRequest(raw: Buffer): MessagesRequest | Refusal 
 
 /**
  * What goes to a provider of the same dialect: the request's own bytes; `model` replaced by the provider's name for it;
- * `session_id`, which is ours (it names a conversation), left out.
+ * `session_id`, which is ours (it names a conversation), left out, and so are thoughts of other providers, which would be
+ * refused.
  */
 export function passOnMessages(request: InferenceRequest, upstreamModel: string): Buffer {
-  return passOnBytes(request, upstreamModel);
+  const own = withoutForeignThoughts(request.body);
+  if (!own) return passOnBytes(request, upstreamModel);
+  const changes = new Map([['messages', JSON.stringify(own.messages)]]);
+  if (!own.mayThink && !traitsOf(upstreamModel).thinksAdaptively) changes.set('thinking', '{"type":"disabled"}');
+  return passOnBytes(request, upstreamModel, changes);
 }
 
 function parseBody(raw: Buffer): MessagesRequest | Refusal {

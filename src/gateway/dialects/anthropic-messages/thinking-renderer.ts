@@ -1,6 +1,7 @@
 import type { JsonObject } from '../../../kernel/json-object';
 import type { NeutralReasoning, NeutralRequest } from '../neutral/neutral-request';
 import { budgetOfEffort, budgetWithin } from '../neutral/reasoning-effort';
+import { hasThoughtlessCalls } from './foreign-thoughts';
 import type { ModelTraits } from './model-traits';
 
 /** How a model is asked to think: `thinking` of the body, and `effort` of its `output_config`. */
@@ -23,7 +24,10 @@ export function renderThinking(
   const { reasoning } = request;
   if (!reasoning || reasoning.isEnabled === false) return {};
   if (!traits.thinksAdaptively) {
-    const budget = mayThink(request) && !hasThoughtlessCalls(messages) ? budgetOf(reasoning, maxTokens) : undefined;
+    const budget =
+      mayThink(request) && !hasThoughtlessCalls(messages.findLast(({ role }) => role === 'assistant')?.content)
+        ? budgetOf(reasoning, maxTokens)
+        : undefined;
     return budget === undefined ? {} : { thinking: { type: 'enabled', budget_tokens: budget } };
   }
   const effort = reasoning.effort === undefined ? {} : { effort: effortOf(reasoning.effort, traits) };
@@ -42,14 +46,6 @@ function budgetOf({ budgetTokens, effort, isEnabled }: NeutralReasoning, maxToke
   if (budgetTokens !== undefined) return budgetWithin(budgetTokens, maxTokens);
   if (effort !== undefined) return budgetOfEffort(effort, maxTokens);
   return isEnabled === true ? budgetOfEffort('medium', maxTokens) : undefined;
-}
-
-/** Whether the tool calls that are under way were made without a thought that the provider can check. */
-function hasThoughtlessCalls(messages: readonly JsonObject[]): boolean {
-  const last = messages.findLast(({ role }) => role === 'assistant');
-  const content = (last?.content ?? []) as readonly JsonObject[];
-  const isThought = content[0]?.type === 'thinking' || content[0]?.type === 'redacted_thinking';
-  return content.some(({ type }) => type === 'tool_use') && !isThought;
 }
 
 function effortOf(effort: string, { knowsXhighEffort }: ModelTraits): string {
