@@ -1,59 +1,28 @@
 import { createApiKey, createTenant } from '../../factories/tenants';
-import {
-  createAnthropicProvider,
-  createOpenAiProvider,
-  createPrice,
-  createProvider,
-  createUpstream,
-} from '../../factories/upstreams';
 import type { Behaviour } from '../../simulator/behaviour';
 import { brokenInvariants, type GatewayStack, startGatewayStack } from '../../support/gateway-stack';
-import { anthropic } from './anthropic-client';
-import { type Client, type Question, type Reach, RESULT_OF_TOOL, type Told, WEATHER_TOOL } from './asked';
-import { langChainClients } from './langchain-clients';
-import { openAiChat, openAiResponses } from './openai-clients';
-import { vercelClients } from './vercel-clients';
+import { type Client, type Question, RESULT_OF_TOOL, type Told, WEATHER_TOOL } from './asked';
+import {
+  clientNamed,
+  CLIENTS,
+  clientsOf,
+  connectProviders,
+  modelOf,
+  notingInto,
+  PROVIDERS,
+  RICH,
+  upstreamModelOf,
+} from './client-stage';
 
-/** 2.5 USD input, 0.5 cached, 10 output a million tokens, 0.00001 USD a request. */
-const PRICE = {
-  input_usd_per_mtok: '2.5',
-  cached_input_usd_per_mtok: '0.5',
-  output_usd_per_mtok: '10',
-  per_request_usd: '0.00001',
-};
 const USAGE = { promptTokens: 1_000, cachedTokens: 400, completionTokens: 21 };
 /** 600 × 2,500 + 400 × 500 + 21 × 10,000 + 10,000 */
 const COST_NANO_USD = 1_920_000n;
 const TOLD_USAGE = { input: 1_000, output: 21 };
 
-const PROVIDERS = ['of chat alone', 'of OpenAI’s kind', 'of Anthropic’s kind'] as const;
-type ProviderName = (typeof PROVIDERS)[number];
-
-const CLIENTS = [
-  'openai chat',
-  'openai responses',
-  'anthropic',
-  'ai with @ai-sdk/openai responses',
-  'ai with @ai-sdk/openai chat',
-  'ai with @ai-sdk/anthropic',
-  'ai with @ai-sdk/openai-compatible',
-  'LangChain ChatOpenAI chat',
-  'LangChain ChatOpenAI responses',
-  'LangChain ChatAnthropic',
-] as const;
-
 const BERLIN = { name: WEATHER_TOOL, arguments: '{"city":"Berlin"}' };
 const SAO_PAULO = { name: WEATHER_TOOL, arguments: '{"city":"São Paulo"}' };
 const PNG_BYTES = 67;
 const IMAGE = `data:image/png;base64,${Buffer.alloc(PNG_BYTES, 7).toString('base64')}`;
-
-const clientsOf = (reach: Reach): readonly Client[] => [
-  openAiChat(reach),
-  openAiResponses(reach),
-  anthropic(reach),
-  ...vercelClients(reach),
-  ...langChainClients(reach),
-];
 
 describe('the clients people arrive with', () => {
   let stack: GatewayStack;
@@ -63,34 +32,14 @@ describe('the clients people arrive with', () => {
   /** Of the answers of one test, in order. */
   let traces: string[] = [];
 
-  const modelOf = (provider: ProviderName): string => `acme/${provider.replace(/\W+/g, '-')}`;
-  const upstreamModelOf = (provider: ProviderName): string => `sim-${provider.replace(/\W+/g, '-')}`;
-
-  const noting: typeof fetch = async (input, init) => {
-    const response = await fetch(input, init);
-    traces.push(response.headers.get('x-request-id') ?? 'none');
-    return response;
-  };
-
   beforeAll(async () => {
     stack = await startGatewayStack();
     const { gateway, simulator } = stack;
-    const providers: Record<ProviderName, string> = {
-      'of chat alone': await createProvider(gateway, { base_url: `${simulator.url}/v1` }),
-      'of OpenAI’s kind': await createOpenAiProvider(gateway, simulator.url),
-      'of Anthropic’s kind': await createAnthropicProvider(gateway, simulator.url),
-    };
-    for (const provider of PROVIDERS) {
-      const model = modelOf(provider);
-      const upstream_model = upstreamModelOf(provider);
-      await createUpstream(gateway, { provider_id: providers[provider], model, upstream_model });
-      await createPrice(gateway, { model, ...PRICE });
-    }
-    const rich = { initial_balance_usd: '1000', daily_quota: null, monthly_quota: null };
-    ({ key } = await createApiKey(gateway, await createTenant(gateway, rich)));
-    const poor = await createTenant(gateway, { ...rich, initial_balance_usd: '0' });
+    await connectProviders(gateway, simulator.url);
+    ({ key } = await createApiKey(gateway, await createTenant(gateway, RICH)));
+    const poor = await createTenant(gateway, { ...RICH, initial_balance_usd: '0' });
     ({ key: poorKey } = await createApiKey(gateway, poor));
-    const hurried = await createTenant(gateway, { ...rich, rpm_limit: 1 });
+    const hurried = await createTenant(gateway, { ...RICH, rpm_limit: 1 });
     ({ key: hurriedKey } = await createApiKey(gateway, hurried));
   }, 120_000);
 
@@ -105,17 +54,15 @@ describe('the clients people arrive with', () => {
   });
 
   it('are all in the matrix', () => {
-    const reach = { url: stack.gateway.url, key, model: 'any', fetch: noting };
+    const reach = { url: stack.gateway.url, key, model: 'any', fetch };
     expect(clientsOf(reach).map(({ name }) => name)).toEqual(CLIENTS);
   });
 
   describe.each(PROVIDERS)('over a provider %s', (provider) => {
     describe.each(CLIENTS)('%s', (name) => {
       const clientWith = (apiKey: string): Client => {
-        const reach = { url: stack.gateway.url, key: apiKey, model: modelOf(provider), fetch: noting };
-        const client = clientsOf(reach).find((one) => one.name === name);
-        if (!client) throw new Error(`no client ${name}`);
-        return client;
+        const reach = { url: stack.gateway.url, key: apiKey, model: modelOf(provider) };
+        return clientNamed(name, { ...reach, fetch: notingInto(traces) });
       };
 
       function script(...behaviours: readonly Behaviour[]): void {
@@ -246,7 +193,7 @@ describe('the clients people arrive with', () => {
       const errorFor = (status: 400 | 401 | 402 | 429): object => ({ status, name: clientWith(key).errors[status] });
 
       it('may leave in the middle of a stream, and pays for what the provider wrote', async () => {
-        script({ tokens: 21, paceMs: 10 });
+        script({ tokens: 21, paceMs: 5 });
         const leaving = new AbortController();
         const asked = clientWith(key).ask({
           prompt: 'How is the weather?',
