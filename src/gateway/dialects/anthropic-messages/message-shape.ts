@@ -2,7 +2,7 @@ import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { invalid } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
-import { IMAGES_OF_UNREAD_DOCUMENT, imagesOfPdf } from '../pdf-pages';
+import { BYTES_OF_UNREAD_DOCUMENT, imagesOfPdf } from '../pdf-pages';
 
 /** What a request carries beside text, for the estimate. */
 export interface MessageMeasure {
@@ -10,6 +10,8 @@ export interface MessageMeasure {
   images: number;
   /** Length of base64 data of images and documents: they are priced by the piece, not by the byte. */
   mediaDataBytes: number;
+  /** Of documents that only the provider can read, as text. */
+  unseenTextBytes: number;
 }
 
 /**
@@ -90,7 +92,7 @@ function checkDocument({ source }: JsonObject, path: string, measure: MessageMea
     case 'content':
       return checkContent(source.content, `${path}.source.content`, measure);
     default:
-      measure.images += IMAGES_OF_UNREAD_DOCUMENT;
+      measure.unseenTextBytes += BYTES_OF_UNREAD_DOCUMENT;
       return undefined;
   }
 }

@@ -62,7 +62,7 @@ function parseBody(raw: Buffer): MessagesRequest | Refusal {
   const { bytes, layout, body } = parsed;
   const model = modelOf(body);
   if (typeof model !== 'string') return model;
-  const measure: MessageMeasure = { images: 0, mediaDataBytes: 0 };
+  const measure: MessageMeasure = { images: 0, mediaDataBytes: 0, unseenTextBytes: 0 };
   const refusal = checkMessages(body.messages, measure) ?? checkSystem(body.system) ?? checkOptions(body);
   if (refusal) return refusal;
   return {
@@ -75,6 +75,7 @@ function parseBody(raw: Buffer): MessagesRequest | Refusal {
     includeUsage: true,
     choices: 1,
     promptTextBytes: Math.max(0, bytes.length - measure.mediaDataBytes),
+    unseenTextBytes: measure.unseenTextBytes,
     images: measure.images,
     audioParts: 0,
     audioDataBytes: 0,

@@ -39,7 +39,13 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
 
   const model = modelOf(body);
   if (typeof model !== 'string') return model;
-  const measure: MessageMeasure = { images: 0, mediaDataBytes: 0, audioParts: 0, audioDataBytes: 0 };
+  const measure: MessageMeasure = {
+    images: 0,
+    mediaDataBytes: 0,
+    audioParts: 0,
+    audioDataBytes: 0,
+    unseenTextBytes: 0,
+  };
   const refusal = checkMessages(body.messages, measure) ?? checkOptions(body) ?? checkRequestedMedia(body);
   if (refusal) return refusal;
 
@@ -56,6 +62,7 @@ export function parseChatRequest(raw: Buffer): ChatRequest | Refusal {
     ...(limits.length > 0 ? { maxOutputTokens: Math.max(...limits) } : {}),
     choices: typeof body.n === 'number' ? body.n : 1,
     promptTextBytes: Math.max(0, bytes.length - measure.mediaDataBytes - measure.audioDataBytes),
+    unseenTextBytes: measure.unseenTextBytes,
     images: measure.images,
     audioParts: measure.audioParts,
     audioDataBytes: measure.audioDataBytes,

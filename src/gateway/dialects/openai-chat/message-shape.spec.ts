@@ -1,7 +1,13 @@
 import { checkMessages, type MessageMeasure } from './message-shape';
 
 function measured(...content: object[]): MessageMeasure {
-  const measure: MessageMeasure = { images: 0, mediaDataBytes: 0, audioParts: 0, audioDataBytes: 0 };
+  const measure: MessageMeasure = {
+    images: 0,
+    mediaDataBytes: 0,
+    audioParts: 0,
+    audioDataBytes: 0,
+    unseenTextBytes: 0,
+  };
   expect(checkMessages([{ role: 'user', content }], measure)).toBeUndefined();
   return measure;
 }
@@ -15,7 +21,11 @@ describe('what a file in a chat message is estimated as', () => {
   });
 
   it('is many pages where only the provider can read it', () => {
-    expect(measured({ type: 'file', file: { file_id: 'file-1' } })).toMatchObject({ images: 40, mediaDataBytes: 0 });
+    expect(measured({ type: 'file', file: { file_id: 'file-1' } })).toMatchObject({
+      images: 0,
+      mediaDataBytes: 0,
+      unseenTextBytes: 144_000,
+    });
   });
 
   it('is text where it is text', () => {

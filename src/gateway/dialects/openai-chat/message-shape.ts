@@ -2,7 +2,7 @@ import { type Refusal } from '../../../kernel/errors';
 import { invalid } from '../invalid-request';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { isAbsent, isArray } from '../json-value';
-import { IMAGES_OF_UNREAD_DOCUMENT, imagesOfPdf } from '../pdf-pages';
+import { BYTES_OF_UNREAD_DOCUMENT, imagesOfPdf } from '../pdf-pages';
 
 /** What the messages carry beside text, for the estimate. */
 export interface MessageMeasure {
@@ -10,6 +10,8 @@ export interface MessageMeasure {
   images: number;
   /** Length of data of images and documents: they are priced by the piece, not by the byte. */
   mediaDataBytes: number;
+  /** Of documents that only the provider can read, as text. */
+  unseenTextBytes: number;
   /** Recordings, also those at a URL and earlier spoken answers that are named by their id. */
   audioParts: number;
   /** Length of base64 data and `data:` URLs of recordings: they are priced by their length in time. */
@@ -68,7 +70,7 @@ function measureFile(file: unknown, measure: MessageMeasure): void {
   if (!isObject(file)) return;
   const { file_data: data, file_id: id } = file;
   if (typeof data !== 'string') {
-    if (!isAbsent(id)) measure.images += IMAGES_OF_UNREAD_DOCUMENT;
+    if (!isAbsent(id)) measure.unseenTextBytes += BYTES_OF_UNREAD_DOCUMENT;
   } else if (!data.startsWith('data:text/')) {
     measure.images += imagesOfPdf(data.slice(data.indexOf(',') + 1));
     measure.mediaDataBytes += data.length;

@@ -2,7 +2,7 @@ import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { invalid } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
-import { imagesOfPdf } from '../pdf-pages';
+import { BYTES_OF_UNREAD_DOCUMENT, imagesOfPdf } from '../pdf-pages';
 
 /** What the input carries beside text, for the estimate. */
 export interface InputMeasure {
@@ -19,8 +19,6 @@ export interface InputMeasure {
 
 /** An item of an earlier answer: a page. */
 const STORED_ITEM_BYTES = 12 * 1024;
-/** A file that only the provider can read: twenty pages of some 2,400 tokens. */
-const UNREAD_FILE_BYTES = 20 * 2_400 * 3;
 /** `%PDF-` */
 const PDF_AS_BASE64 = 'JVBERi';
 
@@ -108,7 +106,7 @@ function measureImage(image: unknown, measure: InputMeasure): void {
 
 function measureFile(data: unknown, measure: InputMeasure): void {
   if (typeof data !== 'string') {
-    measure.unseenTextBytes += UNREAD_FILE_BYTES;
+    measure.unseenTextBytes += BYTES_OF_UNREAD_DOCUMENT;
     return;
   }
   const start = data.startsWith('data:') ? data.indexOf(',') + 1 : 0;
