@@ -52,9 +52,16 @@ describe('Router', () => {
     expect(inRegion('mars')).toEqual({ code: 'NO_UPSTREAM_AVAILABLE', values: { model: 'm', region: 'mars' } });
   });
 
-  it('never plans more than three attempts', () => {
+  it('draws as many as may be attempted and names others after them, each once and within bounds', () => {
+    let drawn = 0;
+    stage = new RoutingStage({ upstreamBreakerFailures: 0 }, () => ((drawn += 1) % 10) / 10);
     stage.known.m = Array.from({ length: 1_000 }, (_, index) => upstream(String(index)));
-    expect(plan()).toHaveLength(3);
+    const planned = plan();
+    expect(drawn).toBe(3);
+    expect(planned.slice(0, 5)).toEqual(['100', '200', '301', '0', '1']);
+    expect([planned.length, new Set(planned).size]).toEqual([16, 16]);
+    stage.known.m = stage.known.m.slice(0, 5);
+    expect([...plan()].sort()).toEqual(['0', '1', '2', '3', '4']);
   });
 
   it('leaves out what cools down, and takes it back in time', () => {

@@ -12,6 +12,8 @@ import { type Draw, weightedOrder } from './weighted-order';
 
 type Plan = readonly RoutableUpstream[] | Refusal;
 
+/** A plan holds more than may be attempted: who drops out of it, or is wanted by a session, is to be found in it. */
+const MAX_PLANNED = 16;
 /** When a place may be free again where every one is taken, or whoever tries an upstream has an answer. */
 const LOOK_AGAIN_MS = 1_000;
 /** A call that nobody else can serve waits so long for leave to try an upstream that is due. */
@@ -55,8 +57,8 @@ export class Router {
   }
 
   /**
-   * At most MAX_ATTEMPTS upstreams in the order of attempts, never empty: priority tiers, within a tier a draw by weight
-   * times health, of two drawn the less busy one. Left out are those that are full, open, or asked to be left alone; those
+   * Upstreams in the order of attempts, never empty and at most MAX_PLANNED: the first MAX_ATTEMPTS by priority tiers,
+   * within a tier a draw by weight times health, of two drawn the less busy one; the rest as they come. Left out are those that are full, open, or asked to be left alone; those
    * that cool down by our own choice only where others are left. A refusal says when one may be there again. A promise
    * where the directory must read first (it rejects where Postgres does not answer), or where all that is left waits for
    * leave to be tried.
@@ -99,7 +101,15 @@ export class Router {
   }
 
   private order(ready: readonly RoutableUpstream[]): readonly RoutableUpstream[] {
-    return ready.length === 1 ? ready : weightedOrder(ready, this.draw, MAX_ATTEMPTS);
+    if (ready.length === 1) return ready;
+    const order = weightedOrder(ready, this.draw, MAX_ATTEMPTS);
+    if (ready.length === order.length) return order;
+    const [first, second, third] = order;
+    for (const upstream of ready) {
+      if (order.length === MAX_PLANNED) break;
+      if (upstream !== first && upstream !== second && upstream !== third) order.push(upstream);
+    }
+    return order;
   }
 
   /** Where something speaks against one of them at least. */
@@ -113,11 +123,11 @@ export class Router {
     const [first] = ready;
     // In the place of its priority: a spare one is not tried while those before it serve.
     if (trial && !(first && first.priority < trial.priority))
-      return [trial, ...this.order(ready)].slice(0, MAX_ATTEMPTS);
+      return [trial, ...this.order(ready)].slice(0, MAX_PLANNED);
     if (first) return this.order(ready);
     if (cooling.length > 0) {
       const endOf = (upstream: RoutableUpstream): number => this.states.of(upstream).coolDown.endMs;
-      return cooling.sort((a, b) => endOf(a) - endOf(b)).slice(0, MAX_ATTEMPTS);
+      return cooling.sort((a, b) => endOf(a) - endOf(b)).slice(0, MAX_PLANNED);
     }
     if (mayWait && asking.length > 0)
       return within(TRIAL_WAIT_MS, asking).then(() => this.select(candidates, named, false));
