@@ -1,6 +1,7 @@
 import { applyDecorators } from '@nestjs/common';
 import { ApiBearerAuth, ApiBody, ApiHeader, ApiOperation, ApiResponse, ApiTags } from '@nestjs/swagger';
 import { IDEMPOTENCY_HEADER } from '../billing/idempotency/key-claim';
+import { REGION, REGION_HEADER } from '../routing/region';
 
 interface DocumentedRoute {
   readonly summary: string;
@@ -35,6 +36,14 @@ export function InferenceDocs({ summary, description, required, answer }: Docume
       schema: { type: 'string', minLength: 1, maxLength: 256 },
       description: 'Names the conversation: its calls go to the same upstream while that answers.',
     }),
+    ApiHeader({
+      name: REGION_HEADER,
+      required: false,
+      schema: { type: 'string', pattern: REGION.source },
+      description:
+        'Only upstreams of this region may answer; where there is none, 503. The answer names the region of the upstream ' +
+        'that answered under the same header, where it has one.',
+    }),
     ApiBody({ schema: { type: 'object', required: [...required], additionalProperties: true } }),
     ApiResponse({ status: 200, description: answer }),
     ApiResponse({
@@ -60,7 +69,8 @@ export function InferenceDocs({ summary, description, required, answer }: Docume
     ApiResponse({ status: 429, description: 'A limit is reached; `code` says which, `window_resets_at` until when.' }),
     ApiResponse({
       status: 503,
-      description: 'No provider of the model, or no database, can be reached at the moment.',
+      description:
+        'No provider of the model, or no database, can be reached at the moment; `retry-after` says when to come again.',
     }),
   );
 }
