@@ -148,6 +148,24 @@ describe('Claude Code', () => {
     },
   );
 
+  it('goes on over Anthropic with a conversation that began over another provider', async () => {
+    const [chat, anthropic] = ['of chat alone', 'of Anthropic’s kind'] as const;
+    stack.simulator.script(`sim-${modelOf(chat)}`, {
+      reasoning: 'Nobody signed this.',
+      toolCalls: [{ name: 'Bash', arguments: '{"command":"ls"}' }],
+    });
+    stack.simulator.script(`sim-${modelOf(anthropic)}`, { text: 'Done.' });
+    const { content } = await ask(chat, OPENING);
+    expect(content[0]).toMatchObject({ type: 'thinking', thinking: 'Nobody signed this.', signature: '' });
+    const tool_use_id = content.find(isToolUse)?.id ?? '';
+    const result = { role: 'user' as const, content: [{ type: 'tool_result' as const, tool_use_id, content: 'a.ts' }] };
+    const history = { role: 'assistant', content } as Asked['messages'][number];
+    expect((await ask(anthropic, [...OPENING, history, result])).content).toMatchObject([
+      { type: 'text', text: 'Done.' },
+    ]);
+    expect(sentLast()).not.toContain('Nobody signed this.');
+  });
+
   it.each(PROVIDERS)('asks for short answers in between over a provider %s', async (provider) => {
     stack.simulator.script(`sim-${modelOf(provider)}`, { json: '{"title":"Pixels"}' });
     const schema = {
