@@ -41,6 +41,17 @@ describe('free allowances', () => {
     expect(generous.statements.length - before).toBe(1);
   });
 
+  it('are made for every service that is configured', async () => {
+    const both = await AuthInstance.start(database.url, { freeAllowances: 'chat=10,embeddings=20' });
+    const { key } = await none.insertKey({ tenant_id: await makeTenant() });
+    const made = new Map([
+      ['chat', 10],
+      ['embeddings', 20],
+    ]);
+    expect((await both.limitsOf(key)).allowances).toEqual(made);
+    await both.module.close();
+  });
+
   it('stay what an administrator made them, also none at all', async () => {
     const tenantId = await makeTenant();
     await none.insert('free_allowance', { id: undefined, tenant_id: tenantId, service: 'chat', monthly_calls: 0 });

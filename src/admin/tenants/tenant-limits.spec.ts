@@ -39,6 +39,13 @@ describe('limits of a tenant of the control plane', () => {
       [newId(), tenantId, newId(), holdNanoUsd, JSON.stringify(scopes)],
     );
 
+  it('are set for one service and leave the others', async () => {
+    const path = `tenants/${await plane.newTenant({ free_allowances: { chat: 7 } })}`;
+    expect(await plane.expectAdmin(200, 'PATCH', path, { free_allowances: { embeddings: 3 } })).toMatchObject({
+      free_allowances: { chat: 7, embeddings: 3 },
+    });
+  });
+
   it('are set at once or later, lifted by null, and audited', async () => {
     const limits = { rpm_limit: 60, tpm_limit: 100_000, concurrency_limit: 0 };
     const id = await plane.newTenant({ ...limits, free_allowances: { chat: 5 } });

@@ -7,6 +7,8 @@ import { Metrics } from '../../../platform/metrics/metrics';
 import type { HoldRequest, QuotaStore } from '../../../quota/quota-store.port';
 import { ScopePlans } from '../../../quota/scopes/scope-plans';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
+import { DIALECTS } from '../../dialects/dialects';
+import type { InferenceRequest } from '../../dialects/inference-request';
 import { type ChatRequest, parseChatRequest } from '../../dialects/openai-chat/chat-request';
 import { usageFromOpenAi } from '../../dialects/openai-chat/usage';
 import { WorkflowContext } from '../workflow.context';
@@ -43,7 +45,7 @@ function priceOf(perMillion: readonly bigint[]): FrozenPrice {
 }
 
 /** What the step asks the quota for. */
-async function askedFor(chat: ChatRequest, price: FrozenPrice): Promise<HoldRequest> {
+async function askedFor(chat: InferenceRequest, price: FrozenPrice): Promise<HoldRequest> {
   let asked: HoldRequest | undefined;
   const store = {
     reserve: (request: HoldRequest) => {
@@ -169,6 +171,12 @@ describe('what is asked of the quota', () => {
     const chat = chatOf({ ...hello, max_completion_tokens: 100, n: 3 });
     const { tokens } = await askedFor(chat, priceOf([]));
     expect(tokens).toBe(Math.ceil(chat.promptTextBytes / 3) + 300);
+  });
+
+  it('is of a service of its own for embeddings, which has an allowance of its own', async () => {
+    const request = DIALECTS['openai-embeddings'].parseRequest(Buffer.from('{"model":"m","input":"Hello"}'));
+    if ('code' in request) throw new Error('the request is refused');
+    expect(await askedFor(request, priceOf([]))).toMatchObject({ service: 'embeddings' });
   });
 
   it('names the service, the kind of the first candidate, and what the PENDING row says of the call', async () => {
