@@ -28,7 +28,7 @@ describe('secrets and prompts', () => {
 
   beforeAll(async () => {
     stage = await MoneyStage.open();
-    gateway = await stage.startGateway({ LOG_LEVEL: 'trace' });
+    gateway = await stage.startGateway({ LOG_LEVEL: 'trace', UPSTREAM_BREAKER_FAILURES: '0' });
     paid = await createPaidModel(gateway, {
       baseUrl: `${stage.simulator.url}/v1`,
       tenant: { daily_quota: null, monthly_quota: null },

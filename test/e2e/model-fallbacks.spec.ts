@@ -25,7 +25,8 @@ describe('a model that another one stands in for', () => {
   let made = 0;
 
   beforeAll(async () => {
-    stack = await startGatewayStack();
+    // The second leaves an upstream alone after three failures, the first asks it again whatever it answers.
+    stack = await startGatewayStack([{ UPSTREAM_BREAKER_FAILURES: '0' }, { UPSTREAM_BREAKER_FAILURES: '3' }]);
     providerId = await createProvider(stack.gateway, { base_url: `${stack.simulator.url}/v1` });
   }, 120_000);
 
@@ -62,8 +63,13 @@ describe('a model that another one stands in for', () => {
     return { tenantId, key: (await createApiKey(stack.gateway, tenantId, key)).key };
   }
 
-  function ask(key: string, body: object, headers: Readonly<Record<string, string>> = {}): Promise<Response> {
-    return fetch(`${stack.gateway.url}/v1/chat/completions`, {
+  function ask(
+    key: string,
+    body: object,
+    headers: Readonly<Record<string, string>> = {},
+    gateway = stack.gateway,
+  ): Promise<Response> {
+    return fetch(`${gateway.url}/v1/chat/completions`, {
       method: 'POST',
       headers: { authorization: `Bearer ${key}`, 'content-type': 'application/json', ...headers },
       body: JSON.stringify({ messages: [{ role: 'user', content: 'Hello' }], max_tokens: 20, ...body }),
@@ -265,6 +271,29 @@ describe('a model that another one stands in for', () => {
     const charges = await stack.book.ofTenant(tenantId);
     expect(charges.filter(({ status }) => status === 'COMMITTED')).toHaveLength(1);
     expect(await stack.book.walletNanoUsd(tenantId)).toBe(TEN_USD - CHARGED_NANO_USD);
+  });
+
+  it('is not asked once it is left alone: nothing is held for it', async () => {
+    const [, careful] = stack.gateways;
+    const asked = await model(FAILED);
+    const up = await model(ANSWER);
+    await standsIn([up], asked);
+    const last = await model(ANSWER);
+    const { tenantId, key } = await tenant();
+    await eventually('the other gateway knows what was made last', async () => {
+      const { status } = await fetch(`${careful?.url ?? ''}/v1/models/${last}`, { headers: { 'x-api-key': key } });
+      return status === 200 ? true : undefined;
+    });
+    for (let call = 0; call < 8; call += 1) {
+      const answer = await ask(key, { model: asked }, {}, careful);
+      expect([answer.status, answer.headers.get('x-tollgate-model')]).toEqual([200, up]);
+    }
+    const failed = stack.simulator.served().filter(({ model: name }) => name === asked).length;
+    expect(failed).toBeGreaterThanOrEqual(3);
+    expect(failed).toBeLessThan(8);
+    const charges = await endedOf(tenantId, 8 + failed);
+    expect(charges.filter(({ status }) => status === 'VOIDED')).toHaveLength(failed);
+    expect(await stack.book.walletNanoUsd(tenantId)).toBe(TEN_USD - 8n * CHARGED_NANO_USD);
   });
 
   it('is charged exactly, and leaves nothing held, where two hundred ask at once', async () => {
