@@ -82,7 +82,8 @@ export class Router {
     const isTrial = readiness === 'trial';
     if (isTrial) state.breaker.beginTrial();
     state.inFlight += 1;
-    return new Seat(this.states, state, isTrial, this.clock.monotonicMs());
+    state.lastUsedMs = this.clock.monotonicMs();
+    return new Seat(this.states, state, isTrial, state.lastUsedMs);
   }
 
   private planAmong(

@@ -17,6 +17,7 @@ export type Readiness = 'ready' | 'trial' | 'cooling' | 'asked_to_wait' | 'open'
 export class UpstreamState {
   /** Calls under way. */
   inFlight = 0;
+  /** When it was last called, or first heard of. */
   lastUsedMs: number;
   readonly score = new HealthScore();
   readonly coolDown: CoolDown;
@@ -37,9 +38,9 @@ export class UpstreamState {
     this.breaker = new Breaker(breaker, clock);
   }
 
-  /** Nothing is known of it that a new state would not say too, but how well it does. */
-  get isAtRest(): boolean {
-    return this.inFlight === 0 && this.breaker.state === 'closed' && this.coolDown.endMs <= this.clock.monotonicMs();
+  /** Nobody has called it since then, on the monotonic clock, and nothing kept anybody from doing so. */
+  isIdleSince(sinceMs: number): boolean {
+    return this.inFlight === 0 && Math.max(this.lastUsedMs, this.coolDown.endMs, this.breaker.endMs) <= sinceMs;
   }
 
   readinessFor({ maxConcurrency }: RoutableUpstream): Readiness {

@@ -149,6 +149,25 @@ describe('the breaker of an upstream', () => {
   });
 });
 
+describe('an upstream that is gone', () => {
+  it('is not in the metrics as open for ever, and one that is called keeps what is known of it', async () => {
+    const stage = new RoutingStage({ upstreamBreakerFailures: 3, upstreamBreakerOpenMs: OPEN_MS });
+    for (let call = 0; call < 3; call += 1) stage.report('gone', failed());
+    stage.report('called', status(500));
+    const level = async (): Promise<string | undefined> =>
+      /^tollgate_upstream_breaker_level\{upstream="gone"\} (\d)$/m.exec((await stage.metrics.scrape()).text)?.[1];
+    stage.clock.ms += OPEN_MS;
+    expect(await level()).toBe('2');
+    stage.clock.ms += 590_000;
+    stage.take('called').leave(status(200));
+    const { factor } = stage.stateOf('called').score;
+    stage.clock.ms += 10_000;
+    expect(await level()).toBe('0');
+    expect(stage.stateOf('called').score.factor).toBe(factor);
+    expect(factor).toBeLessThan(1);
+  });
+});
+
 describe('an upstream that refuses our credentials', () => {
   it('is counted each time and told once for each cool-down', async () => {
     const stage = new RoutingStage({ upstreamBreakerFailures: 0 });

@@ -9,7 +9,7 @@ import { symptomOf } from './cool-down';
 import { UpstreamNews } from './upstream-news';
 import { UpstreamState } from './upstream-state';
 
-/** Upstreams that were deleted leave their state behind: beyond this many, those at rest that nobody asked for are forgotten. */
+/** Upstreams that were deleted leave their state behind: what nobody calls any more is forgotten, with each scrape, and here. */
 const SWEEP_AT_SIZE = 4_096;
 const FORGOTTEN_AFTER_MS = 600_000;
 /** Who was refused leave to try asks again. */
@@ -127,18 +127,21 @@ export class UpstreamStates {
       state = new UpstreamState(upstreamId, upstreamId, this.clock, this.breaker);
       this.states.set(upstreamId, state);
     }
-    state.lastUsedMs = this.clock.monotonicMs();
     return state;
   }
 
   private forgetOld(): void {
-    const before = this.clock.monotonicMs() - FORGOTTEN_AFTER_MS;
+    const sinceMs = this.clock.monotonicMs() - FORGOTTEN_AFTER_MS;
     for (const [id, state] of this.states) {
-      if (state.isAtRest && state.lastUsedMs <= before) this.states.delete(id);
+      if (!state.isIdleSince(sinceMs)) continue;
+      this.states.delete(id);
+      // Whoever looks at the metric must not see it open for ever.
+      this.metrics.upstreamBreakerLevel.of(state.name).set(0);
     }
   }
 
   private sample(): void {
+    this.forgetOld();
     for (const { name, breaker, inFlight } of this.states.values()) {
       this.metrics.upstreamBreakerLevel.of(name).set(breaker.level);
       this.metrics.upstreamInFlight.of(name).set(inFlight);
