@@ -60,6 +60,8 @@ describe('a request for a message', () => {
     ['session_id', { ...HELLO, session_id: 7 }],
     ['Max_Tokens', { ...HELLO, Max_Tokens: 5 }],
     ['fallbacks', { ...HELLO, fallbacks: [{ model: 'dearer' }] }],
+    ['tools[1]', { ...HELLO, tools: [{ name: 'a' }, { type: 'advisor_20260301', name: 'advisor', model: 'dearer' }] }],
+    ['speed', { ...HELLO, speed: 'fast' }],
   ])('is refused naming %s', (param, body) => {
     const refusal = MESSAGES_DIALECT.parseRequest(Buffer.from(JSON.stringify(body)));
     expect(refusal).toMatchObject({ code: 'INVALID_REQUEST', param });
@@ -92,6 +94,23 @@ describe('a request for a message', () => {
     });
     const named = { type: 'document', source: { type: 'url', url: 'https://a.example/b.pdf' } };
     expect(parse(user(named))).toMatchObject({ images: 0, unseenTextBytes: 144_000 });
+  });
+
+  it('holds for what tools of the provider bring into the prompt, by what the request bounds it to', () => {
+    const held = (...tools: object[]): number | undefined => parse({ ...HELLO, tools }).unseenTextBytes;
+    expect(held({ name: 'look', input_schema: {} }, { type: 'bash_20250124', name: 'bash' })).toBe(0);
+    const page = 32 * 1024;
+    expect(held({ type: 'web_search_20250305', name: 'web_search' })).toBe(page);
+    expect(held({ type: 'web_fetch_20250910', name: 'web_fetch' }, { type: 'code_execution_20250825' })).toBe(2 * page);
+    expect(held({ type: 'web_fetch_20250910', name: 'web_fetch', max_content_tokens: 100_000 })).toBe(300_000);
+    expect(held({ type: 'web_fetch_20250910', name: 'web_fetch', max_content_tokens: -7 })).toBe(page);
+    const servers = [{ type: 'url', url: 'https://mcp.example', name: 'a' }];
+    expect(parse({ ...HELLO, mcp_servers: servers }).unseenTextBytes).toBe(page);
+  });
+
+  it('takes the speed that its price is for', () => {
+    expect(parse({ ...HELLO, speed: 'standard' }).model).toBe('claude');
+    expect(parse({ ...HELLO, speed: null }).model).toBe('claude');
   });
 
   it.each([

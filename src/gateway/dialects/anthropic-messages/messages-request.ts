@@ -9,6 +9,7 @@ import { parseRequestBody, PricedFields } from '../request-body';
 import { withoutForeignThoughts } from './foreign-thoughts';
 import { checkMessages, checkSystem, type MessageMeasure } from './message-shape';
 import { traitsOf } from './model-traits';
+import { checkTools, toolTextBytes } from './provider-tools';
 
 /** A request for a message that was understood. */
 export interface MessagesRequest extends InferenceRequest {
@@ -75,7 +76,7 @@ function parseBody(raw: Buffer): MessagesRequest | Refusal {
     includeUsage: true,
     choices: 1,
     promptTextBytes: Math.max(0, bytes.length - measure.mediaDataBytes),
-    unseenTextBytes: measure.unseenTextBytes,
+    unseenTextBytes: measure.unseenTextBytes + toolTextBytes(body),
     images: measure.images,
     audioParts: 0,
     audioDataBytes: 0,
@@ -98,7 +99,11 @@ function checkOptions(body: JsonObject): Refusal | undefined {
     if (odd >= 0) return invalid(`stop_sequences[${odd}]`, 'must be a string');
   }
   return (
-    checkThinking(body.thinking) ?? checkMetadata(body) ?? checkTools(body.tools) ?? checkFallbacks(body.fallbacks)
+    checkThinking(body.thinking) ??
+    checkMetadata(body) ??
+    checkTools(body.tools) ??
+    checkFallbacks(body.fallbacks) ??
+    checkSpeed(body.speed)
   );
 }
 
@@ -117,18 +122,17 @@ function checkMetadata({ metadata, session_id: sessionId }: JsonObject): Refusal
   return invalid('metadata.user_id', 'must be a string');
 }
 
-function checkTools(tools: unknown): Refusal | undefined {
-  if (isAbsent(tools)) return undefined;
-  if (!isArray(tools)) return invalid('tools', 'must be an array');
-  const odd = tools.findIndex((tool) => !isObject(tool));
-  return odd < 0 ? undefined : invalid(`tools[${odd}]`, 'must be an object');
-}
-
 /** Models of the caller's choice would be served at the price of another, and past the key's list of models. */
 function checkFallbacks(fallbacks: unknown): Refusal | undefined {
   if (isAbsent(fallbacks) || fallbacks === 'default' || (isArray(fallbacks) && fallbacks.length === 0))
     return undefined;
   return invalid('fallbacks', 'must not name models: ask for one of them by `model`');
+}
+
+/** Fast answers cost several times the price of the model. */
+function checkSpeed(speed: unknown): Refusal | undefined {
+  if (isAbsent(speed) || speed === 'standard') return undefined;
+  return invalid('speed', 'must be standard: this model has no price for another');
 }
 
 /**

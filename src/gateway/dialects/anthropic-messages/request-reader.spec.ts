@@ -191,7 +191,6 @@ describe('a request for a message in no dialect', () => {
   it.each([
     ['container', { container: 'c_1' }],
     ['some_new_field', { some_new_field: 1 }],
-    ['speed', { speed: 'fast' }],
     ['inference_geo', { inference_geo: 'eu' }],
     ['mcp_servers', { mcp_servers: [{ type: 'url' }] }],
     ['context_management.edits[0]', { context_management: { edits: [{ type: 'clear_tool_uses_20250919' }] } }],

@@ -98,8 +98,7 @@ function isInstruction({ text }: NeutralText): boolean {
 
 /** Options that change what is answered, or where, and that only Anthropic has. */
 function refuseOwnOptions(body: JsonObject, refusals: FirstRefusal): void {
-  const { speed, inference_geo: place, mcp_servers: servers, context_management: management } = body;
-  if (!isAbsent(speed) && speed !== 'standard') refusals.note('speed', NOT_SAYABLE);
+  const { inference_geo: place, mcp_servers: servers, context_management: management } = body;
   if (!isAbsent(place) && place !== 'global') refusals.note('inference_geo', NOT_SAYABLE);
   if (isArray(servers) ? servers.length > 0 : !isAbsent(servers)) refusals.note('mcp_servers', NOT_SAYABLE);
   if (isAbsent(management)) return;

@@ -40,6 +40,23 @@ describe('usageFromAnthropic', () => {
     });
   });
 
+  it('adds what it took to shorten the conversation, which the totals leave out, and no turn twice', () => {
+    const turn = { type: 'message', input_tokens: 100, cache_read_input_tokens: 20, output_tokens: 50 };
+    const shortened = {
+      ...{ type: 'compaction', input_tokens: 160_000, output_tokens: 3_000 },
+      ...{ cache_read_input_tokens: 7, cache_creation_input_tokens: 5 },
+    };
+    const totals = { input_tokens: 100, cache_read_input_tokens: 20, output_tokens: 50 };
+    const iterations = [shortened, turn, { type: 'compaction', input_tokens: 1, output_tokens: 'many' }, null];
+    const all = { ...NO_TOKENS, inputUncached: 160_101, inputCached: 27, cacheWrite: 5, output: 3_050 };
+    expect(usageFromAnthropic({ ...totals, iterations })).toEqual(all);
+    const before = { ...NO_TOKENS, inputUncached: 100, inputCached: 20, output: 1 };
+    expect(usageFromAnthropic({ ...totals, cache_creation_input_tokens: 0, iterations }, before)).toEqual(all);
+    expect(usageFromAnthropic({ output_tokens: 60 }, all)).toEqual({ ...all, output: 60 });
+    expect(usageFromAnthropic({ ...totals, iterations: [turn] })).toMatchObject({ inputUncached: 100, output: 50 });
+    expect(usageFromAnthropic({ ...totals, iterations: 'none' })).toMatchObject({ inputUncached: 100, output: 50 });
+  });
+
   it('takes an explicit zero as a count', () => {
     expect(usageFromAnthropic({ input_tokens: 0, output_tokens: 0 })).toEqual(NO_TOKENS);
   });
