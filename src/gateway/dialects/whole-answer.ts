@@ -1,5 +1,6 @@
 import { type TokenCounts } from '../../catalogue/price';
-import { type CollectedText } from './collected-text';
+import { isObject, type JsonObject } from '../../kernel/json-object';
+import { type CollectedText, NO_TEXT } from './collected-text';
 import { memberOf, rebuildMembers, scanTopLevel, spliceMembers } from './top-level-scan';
 
 /** A whole (not streamed) answer, as far as money is concerned. */
@@ -14,6 +15,21 @@ export interface WholeAnswer {
   readonly finishReason?: string;
   /** The `error` of a body that came with a success status. Its text is never billed. */
   readonly errorEvent?: unknown;
+}
+
+/** What a body says; undefined where it is not a JSON object: then it is no answer at all. */
+export function answerObject(body: Buffer): JsonObject | undefined {
+  try {
+    const parsed: unknown = JSON.parse(body.toString('utf8'));
+    return isObject(parsed) ? parsed : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Of a body that tells of an error, whatever its status. */
+export function errorAnswer(errorEvent: unknown): WholeAnswer {
+  return { errorEvent, isUsageFinal: true, chunks: 0, text: () => NO_TEXT };
 }
 
 /** The answer with its top-level `model` replaced, every other byte as it came. */

@@ -1,21 +1,16 @@
 import { isObject, type JsonObject } from '../../../kernel/json-object';
-import { NO_TEXT, TextPieces } from '../collected-text';
+import { TextPieces } from '../collected-text';
 import { isArray } from '../json-value';
-import type { WholeAnswer } from '../whole-answer';
+import { answerObject, errorAnswer, type WholeAnswer } from '../whole-answer';
 import { addBlockText } from './message-text';
 import { usageFromAnthropic } from './usage';
 
 /** Undefined when the body is not a JSON object: then it is no answer at all. */
 export function readMessage(body: Buffer): WholeAnswer | undefined {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
-  }
-  if (!isObject(parsed)) return undefined;
+  const parsed = answerObject(body);
+  if (!parsed) return undefined;
   const errorEvent = errorOf(parsed);
-  if (errorEvent !== undefined) return { errorEvent, isUsageFinal: true, chunks: 0, text: () => NO_TEXT };
+  if (errorEvent !== undefined) return errorAnswer(errorEvent);
   const usage = usageFromAnthropic(parsed.usage);
   const content = isArray(parsed.content) ? parsed.content : [];
   const finishReason = parsed.stop_reason;

@@ -1,21 +1,15 @@
-import { NO_TEXT } from '../collected-text';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { isAbsent } from '../json-value';
 import { ChatText } from './chat-text';
-import type { WholeAnswer } from '../whole-answer';
+import { answerObject, errorAnswer, type WholeAnswer } from '../whole-answer';
 import { usageFromOpenAi } from './usage';
 
 /** Undefined when the body is not a JSON object: then it is no answer at all. */
 export function readChatCompletion(body: Buffer): WholeAnswer | undefined {
-  let parsed: unknown;
-  try {
-    parsed = JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
-  }
-  if (!isObject(parsed)) return undefined;
+  const parsed = answerObject(body);
+  if (!parsed) return undefined;
   const errorEvent = errorOf(parsed);
-  if (errorEvent !== undefined) return { errorEvent, isUsageFinal: true, chunks: 0, text: () => NO_TEXT };
+  if (errorEvent !== undefined) return errorAnswer(errorEvent);
   const usage = usageFromOpenAi(parsed.usage);
   const choices: unknown[] = Array.isArray(parsed.choices) ? parsed.choices : [];
   const finishReason = isObject(choices[0]) ? choices[0].finish_reason : undefined;

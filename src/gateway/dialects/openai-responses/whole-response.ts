@@ -1,21 +1,15 @@
 import { isObject, type JsonObject } from '../../../kernel/json-object';
-import { NO_TEXT } from '../collected-text';
 import { isAbsent, isArray } from '../json-value';
-import type { WholeAnswer } from '../whole-answer';
+import { answerObject, errorAnswer, type WholeAnswer } from '../whole-answer';
 import { collectedFrom } from './response-text';
 import { usageFromResponses } from './usage';
 
 /** Undefined where the body is not a JSON object: then it is no answer at all. */
 export function readWholeResponse(body: Buffer): WholeAnswer | undefined {
-  let response: unknown;
-  try {
-    response = JSON.parse(body.toString('utf8'));
-  } catch {
-    return undefined;
-  }
-  if (!isObject(response)) return undefined;
+  const response = answerObject(body);
+  if (!response) return undefined;
   const errorEvent = errorOfResponse(response);
-  if (errorEvent !== undefined) return { errorEvent, isUsageFinal: true, chunks: 0, text: () => NO_TEXT };
+  if (errorEvent !== undefined) return errorAnswer(errorEvent);
   const usage = usageFromResponses(response.usage);
   const output = isArray(response.output) ? response.output : [];
   return {
