@@ -21,9 +21,9 @@ describe('failover', () => {
   const simulators: Simulator[] = [];
 
   beforeAll(async () => {
-    // Two processes of one deployment.
+    // Two processes of one deployment, and one that has no retries to spend.
     const env = { UPSTREAM_BREAKER_OPEN_MS: String(OPEN_MS) };
-    stack = await startGatewayStack([env, env]);
+    stack = await startGatewayStack([env, env, { ...env, UPSTREAM_RETRY_PERCENT: '0' }]);
     pool = new Pool({ connectionString: stack.databaseUrl, max: 2 });
   }, 120_000);
   afterAll(async () => {
@@ -180,6 +180,22 @@ describe('failover', () => {
     expect(slow.served()).toHaveLength(3);
     const after = await clients.call(urlOf(0), { key: paid.key, model: paid.model });
     expect(after.status).toBe(200);
+  });
+
+  it('tells the first failure where the retry budget is used up, and asks no other upstream', async () => {
+    const [failing, spare] = [await startProvider({ defaults: { fail: { status: 504 } } }), await startProvider()];
+    const paid = await paidAt('budgeted', failing);
+    const provider_id = await createProvider(access(), { base_url: `${spare.url}/v1` });
+    await createUpstream(access(), { provider_id, model: 'budgeted', priority: 1 });
+    const call = { key: paid.key, model: paid.model };
+    const told = await eventually('the other process knows the model', async () => {
+      const record = await clients.call(urlOf(2), call);
+      return record.status === 404 ? undefined : record;
+    });
+    expect([told.status, errorOf(told).code]).toEqual([504, 'UPSTREAM_TIMEOUT']);
+    expect([failing.served().length, spare.served().length]).toEqual([1, 0]);
+    expect((await clients.call(urlOf(0), call)).status).toBe(200);
+    expect(await stack.book.endedOfModel('budgeted', 2)).toMatchObject([{ status: 'VOIDED' }, { status: 'COMMITTED' }]);
   });
 
   it('serves an alias as its model, and a region by its upstreams alone', async () => {
