@@ -67,6 +67,33 @@ describe('an attempt at an Anthropic provider', () => {
   });
 });
 
+describe('a success whose body is no answer of its dialect', () => {
+  const strange = { code: 40_013, msg: 'no such plan' };
+
+  it.each<ApiDialect>(['openai-chat', 'openai-responses', 'anthropic-messages', 'openai-embeddings'])(
+    'is followed by another upstream (%s): nobody pays for a prompt that was not answered',
+    (wire) => {
+      for (const body of [strange, {}]) {
+        const { verdict, reported } = judge(200, body, wire);
+        expect([verdict.kind, reported]).toEqual(['retry', { kind: 'failure', failure: 'reset' }]);
+      }
+    },
+  );
+
+  it.each<[ApiDialect, object]>([
+    ['openai-chat', { choices: [] }],
+    ['openai-chat', { usage: { prompt_tokens: 1, completion_tokens: 0 } }],
+    ['openai-responses', { output: [] }],
+    ['openai-responses', { usage: { input_tokens: 1, output_tokens: 0 } }],
+    ['anthropic-messages', { content: [] }],
+    ['anthropic-messages', { usage: { input_tokens: 1, output_tokens: 0 } }],
+    ['openai-embeddings', { data: [] }],
+    ['openai-embeddings', { usage: { prompt_tokens: 1 } }],
+  ])('is an answer where it has the answer’s place or its usage (%s)', (wire, body) => {
+    expect(judge(200, body, wire).verdict.kind).toBe('answered');
+  });
+});
+
 describe('the field that a provider names in its refusal', () => {
   const error = { error: { message: 'not supported', type: 'invalid_request_error', param: 'messages[0].name' } };
   const paramOf = (isTranslated: boolean): unknown => {

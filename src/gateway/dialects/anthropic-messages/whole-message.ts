@@ -5,13 +5,14 @@ import { answerObject, errorAnswer, type WholeAnswer } from '../whole-answer';
 import { addBlockText } from './message-text';
 import { usageFromAnthropic } from './usage';
 
-/** Undefined when the body is not a JSON object: then it is no answer at all. */
+/** Undefined when the body is not a JSON object, or has neither content nor a usage: then it is no answer at all. */
 export function readMessage(body: Buffer): WholeAnswer | undefined {
   const parsed = answerObject(body);
   if (!parsed) return undefined;
   const errorEvent = errorOf(parsed);
   if (errorEvent !== undefined) return errorAnswer(errorEvent);
   const usage = usageFromAnthropic(parsed.usage);
+  if (!usage && !isArray(parsed.content)) return undefined;
   const content = isArray(parsed.content) ? parsed.content : [];
   const finishReason = parsed.stop_reason;
   return {

@@ -1,17 +1,18 @@
 import { isObject, type JsonObject } from '../../../kernel/json-object';
-import { isAbsent } from '../json-value';
+import { isAbsent, isArray } from '../json-value';
 import { ChatText } from './chat-text';
 import { answerObject, errorAnswer, type WholeAnswer } from '../whole-answer';
 import { usageFromOpenAi } from './usage';
 
-/** Undefined when the body is not a JSON object: then it is no answer at all. */
+/** Undefined when the body is not a JSON object, or has neither choices nor a usage: then it is no answer at all. */
 export function readChatCompletion(body: Buffer): WholeAnswer | undefined {
   const parsed = answerObject(body);
   if (!parsed) return undefined;
   const errorEvent = errorOf(parsed);
   if (errorEvent !== undefined) return errorAnswer(errorEvent);
   const usage = usageFromOpenAi(parsed.usage);
-  const choices: unknown[] = Array.isArray(parsed.choices) ? parsed.choices : [];
+  if (!usage && !isArray(parsed.choices)) return undefined;
+  const choices = isArray(parsed.choices) ? parsed.choices : [];
   const finishReason = isObject(choices[0]) ? choices[0].finish_reason : undefined;
   return {
     isUsageFinal: true,

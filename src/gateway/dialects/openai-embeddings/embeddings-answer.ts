@@ -5,8 +5,8 @@ import type { WholeAnswer } from '../whole-answer';
 import { usageFromEmbeddings } from './usage';
 
 /**
- * Undefined when the body is not a JSON object. Only what money asks for is parsed: vectors are megabytes, and no output;
- * nothing is counted but the prompt.
+ * Undefined when the body is not a JSON object, or has neither data nor a usage. Only what money asks for is parsed: vectors
+ * are megabytes, and no output; nothing is counted but the prompt.
  */
 export function readEmbeddings(body: Buffer): WholeAnswer | undefined {
   const layout = scanTopLevel(body);
@@ -17,6 +17,7 @@ export function readEmbeddings(body: Buffer): WholeAnswer | undefined {
     const errorEvent = errorOf({ object, error });
     if (errorEvent !== undefined) return { ...answer, errorEvent };
     const tokens = usageFromEmbeddings(usage);
+    if (!tokens && !memberOf(layout, 'data')) return undefined;
     return { ...answer, ...(tokens ? { usage: tokens } : {}) };
   } catch {
     return undefined;

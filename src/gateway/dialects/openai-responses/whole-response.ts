@@ -4,13 +4,14 @@ import { answerObject, errorAnswer, type WholeAnswer } from '../whole-answer';
 import { collectedFrom } from './response-text';
 import { usageFromResponses } from './usage';
 
-/** Undefined where the body is not a JSON object: then it is no answer at all. */
+/** Undefined where the body is not a JSON object, or has neither output nor a usage: then it is no answer at all. */
 export function readWholeResponse(body: Buffer): WholeAnswer | undefined {
   const response = answerObject(body);
   if (!response) return undefined;
   const errorEvent = errorOfResponse(response);
   if (errorEvent !== undefined) return errorAnswer(errorEvent);
   const usage = usageFromResponses(response.usage);
+  if (!usage && !isArray(response.output)) return undefined;
   const output = isArray(response.output) ? response.output : [];
   return {
     isUsageFinal: true,
