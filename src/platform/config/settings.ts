@@ -138,6 +138,13 @@ export class Settings {
   @Max(100)
   upstreamRetryPercent = 20;
 
+  /** A call that names a session waits so long to hear which upstream the session has. */
+  @Type(() => Number)
+  @IsInt()
+  @Min(1)
+  @Max(5_000)
+  affinityWaitMs = 250;
+
   /** How often a live process writes its beat, and after how long without one the sweeper takes it for dead. */
   @Type(() => Number)
   @IsInt()

@@ -13,9 +13,8 @@ import { type AffinityEvent, assertTransition } from './affinity-machine';
 const SESSION_TTL_S = 3_600;
 /** How long a failure is remembered. */
 const FAILED_TTL_S = 60;
-/** How long a call waits to hear which upstream its session has; Redis answers in a millisecond or is in trouble. */
-const CHOICE_WAIT_MS = 250;
-/** After a choice that failed no other is asked for so long: calls must not wait for a Redis in trouble one by one. */
+/** After so many choices in a row that failed, none is asked for so long: calls must not wait for a Redis in trouble one by one. */
+const FAILURES_TO_PAUSE = 3;
 const PAUSE_MS = 1_000;
 /** Reports under way; what comes beyond is dropped: it is a hint, not money. */
 const MAX_REPORTS = 1_000;
@@ -47,6 +46,7 @@ export class Affinity implements BeforeApplicationShutdown {
   private readonly isOff: boolean;
   private readonly reports = new Set<Promise<void>>();
   private isFailing = false;
+  private failuresInARow = 0;
   /** On the monotonic clock. */
   private pausedUntilMs = -Infinity;
 
@@ -54,7 +54,7 @@ export class Affinity implements BeforeApplicationShutdown {
     private readonly connection: RedisConnection,
     private readonly scripts: ScriptRegistry,
     private readonly metrics: Metrics,
-    settings: Settings,
+    private readonly settings: Settings,
     @Inject(CLOCK) private readonly clock: Clock,
   ) {
     this.isOff = connection.isNone || settings.runMode === 'simple';
@@ -73,7 +73,8 @@ export class Affinity implements BeforeApplicationShutdown {
       return plain;
     }
     return this.named(session, candidates).catch((error: unknown) => {
-      this.pausedUntilMs = this.clock.monotonicMs() + PAUSE_MS;
+      this.failuresInARow += 1;
+      if (this.failuresInARow >= FAILURES_TO_PAUSE) this.pausedUntilMs = this.clock.monotonicMs() + PAUSE_MS;
       this.failed(error);
       return plain;
     });
@@ -101,11 +102,13 @@ export class Affinity implements BeforeApplicationShutdown {
   private async named(session: AffinitySession, candidates: readonly RoutableUpstream[]): Promise<ChosenOrder> {
     const ids = candidates.map(({ target }) => target.upstreamId);
     const own = newId();
-    const [, , upstreamId, choiceId] = await inTime(this.run('choose', session, [own, String(SESSION_TTL_S), ...ids]));
+    const asked = this.run('choose', session, [own, String(SESSION_TTL_S), ...ids]);
+    const [, , upstreamId, choiceId] = await inTime(asked, this.settings.affinityWaitMs);
     const first = candidates.find(({ target }) => target.upstreamId === upstreamId);
     if (!first || choiceId === undefined) throw new Error('affinity: the session has an upstream that was not offered');
     this.count(choiceId === own ? 'chosen' : 'followed');
     this.isFailing = false;
+    this.failuresInARow = 0;
     const others = candidates.filter((candidate) => candidate !== first);
     const choice = { session, upstreamId: first.target.upstreamId, choiceId };
     return { candidates: [first, ...others], choice };
@@ -149,14 +152,14 @@ export class Affinity implements BeforeApplicationShutdown {
 }
 
 /** What comes too late is heard by nobody: the call has gone in its plain order. */
-function inTime<T>(answer: Promise<T>): Promise<T> {
+function inTime<T>(answer: Promise<T>, withinMs: number): Promise<T> {
   const { promise, resolve, reject } = Promise.withResolvers<T>();
   const timer = setTimeout(() => {
     // After a stall of our own event loop the answer may lie unread in the socket: let it be read first.
     setImmediate(() => {
-      reject(new Error(`affinity: no answer within ${CHOICE_WAIT_MS} ms`));
+      reject(new Error(`affinity: no answer within ${withinMs} ms`));
     });
-  }, CHOICE_WAIT_MS);
+  }, withinMs);
   answer.then(resolve, reject).finally(() => {
     clearTimeout(timer);
   });
