@@ -133,7 +133,10 @@ describe('Router', () => {
   it('tells the others of what an upstream asked for, and keeps to what they tell', () => {
     stage.report('a', status(429, 2_000));
     stage.report('b', failed());
+    for (let call = 0; call < 50; call += 1) stage.report('a', status(429, 2_000));
     expect(stage.told).toEqual(['cooling a 2000']);
+    stage.report('a', status(429, 9_000));
+    expect(stage.told).toEqual(['cooling a 2000', 'cooling a 9000']);
     stage.others?.cooling('spare', 5_000);
     expect(coolDownOf('spare')).toBe(5_000);
   });

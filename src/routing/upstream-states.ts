@@ -12,6 +12,8 @@ import { UpstreamState } from './upstream-state';
 /** Upstreams that were deleted leave their state behind: what nobody calls any more is forgotten, with each scrape, and here. */
 const SWEEP_AT_SIZE = 4_096;
 const FORGOTTEN_AFTER_MS = 600_000;
+/** A wish to be left alone that ends later than the last one by less than this is no news. */
+const TOLD_AGAIN_MS = 500;
 /** Who was refused leave to try asks again. */
 const ASK_AGAIN_MS = 1_000;
 
@@ -74,8 +76,12 @@ export class UpstreamStates {
       return;
     }
     state.score.failed();
+    const askedBeforeMs = state.coolDown.askedEndMs;
     const begins = state.coolDown.failed(symptom);
-    if (symptom.retryAfterMs > 0) this.news.tellCooling(state.upstreamId, symptom.retryAfterMs);
+    // Calls that were under way hear the same: that is told once.
+    if (state.coolDown.askedEndMs > askedBeforeMs + TOLD_AGAIN_MS) {
+      this.news.tellCooling(state.upstreamId, symptom.retryAfterMs);
+    }
     if (outcome.kind === 'status' && (outcome.status === 401 || outcome.status === 403)) {
       this.refusedUs(state, outcome.status, begins);
     }
