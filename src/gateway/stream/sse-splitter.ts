@@ -5,8 +5,8 @@
  */
 export type FrameSink = (block: Buffer, start: number, end: number) => void;
 
-/** No provider sends larger frames; what does is not a chat stream. */
-export const MAX_FRAME_BYTES = 1024 * 1024;
+/** A picture comes in one frame, some megabytes of base64; what sends larger ones is no stream of an answer. */
+export const MAX_FRAME_BYTES = 16 * 1024 * 1024;
 
 const LF = 0x0a;
 const CR = 0x0d;

@@ -325,10 +325,21 @@ describe('the end of a stream', () => {
     expect(first.call.asked).toEqual(['abort']);
   });
 
+  it('takes a picture that comes in one frame, in many pieces', async () => {
+    const harness = await opened();
+    const url = 'A'.repeat(6 * 1024 * 1024);
+    const picture = JSON.stringify({ choices: [{ index: 0, delta: { images: [{ url }] } }] });
+    const bytes = frame(picture);
+    for (let at = 0; at < bytes.length; at += 65_536) harness.pump.onData(bytes.subarray(at, at + 65_536));
+    feed(harness, STOP, DONE);
+    expect(await harness.pump.ended).toMatchObject({ reason: 'complete' });
+    expect(readEvents(harness.client.received).events.includes(picture)).toBe(true);
+  });
+
   it('breaks a frame that never ends', async () => {
     const harness = await opened();
-    const piece = Buffer.alloc(300_000, 'x');
-    for (let sent = 0; sent < 4; sent++) harness.pump.onData(piece);
+    const piece = Buffer.alloc(4 * 1024 * 1024, 'x');
+    for (let sent = 0; sent < 5; sent++) harness.pump.onData(piece);
     expect(await harness.pump.ended).toMatchObject({ reason: 'upstream_broke', failure: { kind: 'reset' } });
     expect(harness.call.asked).toEqual(['abort']);
   });

@@ -116,7 +116,7 @@ export class StreamPump implements UpstreamReader {
     if (this.reason !== undefined) return;
     this.firstByteAtMs ??= this.options.clock.monotonicMs();
     if (!this.splitter.push(chunk)) {
-      this.breakOff('a frame of the stream was larger than 1 MB');
+      this.breakOff('a frame of the stream was larger than 16 MB');
     }
     this.flush();
     if (this.hasReason()) this.conclude();
