@@ -179,6 +179,18 @@ describe('sessions keep to the upstream that answered them', () => {
     );
   });
 
+  it('also where a model has more upstreams than a call would try', async () => {
+    const model = await newModel(8);
+    const session = 'one of many';
+    const first = await call(stack.gateway.url, model, session, { failures: 0, isStream: false }, 'many');
+    await eventually('it is told', async () => ((await stored(session, model)).state === 'active' ? true : undefined));
+    for (let i = 0; i < 12; i += 1) {
+      const gateway = stack.gateways[i % 2] ?? stack.gateway;
+      const next = await call(gateway.url, model, session, { failures: 0, isStream: false }, `many ${i}`);
+      expect(next).toEqual({ status: 200, upstream: first.upstream });
+    }
+  });
+
   it('until its stream breaks: then the session begins anew elsewhere', async () => {
     const model = await newModel(2);
     const session = 'broken';
