@@ -325,6 +325,23 @@ describe('the end of a stream', () => {
     expect(first.call.asked).toEqual(['abort']);
   });
 
+  it('is no answer where it is nothing but its end: the client is untouched, so that another upstream may try', async () => {
+    const harness = pumpHarness();
+    harness.pump.onData(Buffer.from(': processing\n\n'));
+    feed(harness, DONE);
+    expect(await harness.pump.ended).toMatchObject({ reason: 'upstream_broke', deliveredChunks: 0 });
+    expect(harness.client.isOpened).toBe(false);
+  });
+
+  it.each([
+    ['a reason to end', STOP],
+    ['a usage', USAGE_ONLY],
+  ])('is an answer, however short, with %s', async (_, event) => {
+    const harness = await opened();
+    feed(harness, event, DONE);
+    expect((await harness.pump.ended).reason).toBe('complete');
+  });
+
   it('takes a picture that comes in one frame, in many pieces', async () => {
     const harness = await opened();
     const url = 'A'.repeat(6 * 1024 * 1024);

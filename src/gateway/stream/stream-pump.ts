@@ -194,7 +194,7 @@ export class StreamPump implements UpstreamReader {
     const isShown = client.takesBytes && !this.isPreamble(kind);
     const fault = isShown ? writer.add(kind, block, start, end) : undefined;
     if (fault !== undefined) this.breakOff(fault);
-    if (kind === 'done') this.decide('complete');
+    if (kind === 'done') this.decide(this.accumulator.isEmpty ? 'upstream_broke' : 'complete');
   };
 
   /** What comes cannot be passed on. */

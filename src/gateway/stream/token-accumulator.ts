@@ -81,6 +81,11 @@ export class TokenAccumulator {
     return this.isFinished || (this.isLastFrameUsageOnly && this.reading.hasFinished);
   }
 
+  /** Nothing was said: no text, no reason to end, no usage. */
+  get isEmpty(): boolean {
+    return this.chunks === 0 && this.finishReason === undefined && this.usage === undefined;
+  }
+
   /** The output so far without parsing it: frames, bytes of text / 4, or what was reported, whichever is most. */
   get writtenTokens(): number {
     return this.written(this.pieces, this.textBytes);
