@@ -76,7 +76,8 @@ describe('however a call ends', () => {
     const [model, calls, stormy] = ['stormy', 20, 12];
     await createUpstream(gateways.patient, { provider_id: paid.providerId, model });
     await createPrice(gateways.patient, { model });
-    const fail = { status: 429, retryAfter: '1', firstCalls: stormy };
+    // Without Retry-After: those that come after it would wait, and be told so.
+    const fail = { status: 429, firstCalls: stormy };
     stack.simulator.script(model, { text: TEXT, promptTokens: 100, completionTokens: 50, fail });
     const seen = await Promise.all(
       Array.from({ length: calls }, (_, index) => call(gateways.patient, model, { isStream: index % 2 === 0 })),
