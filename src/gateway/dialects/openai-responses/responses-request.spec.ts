@@ -96,6 +96,9 @@ describe('parseResponsesRequest', () => {
     expect(ofPart({ type: 'input_file', file_url: 'https://example.com/a.pdf' })).toBe(144_000);
     const items = [{ type: 'item_reference', id: 'msg_1' }, { id: 'msg_2' }, { role: 'user', content: 'go on' }];
     expect(unseen({ input: items })).toBe(24 * 1024);
+    for (const type of ['web_search_2025_08_26', 'web_search_preview_2025_03_11']) {
+      expect(unseen({ tools: [{ type }] })).toBe(unseen({ tools: [{ type: 'web_search' }] }));
+    }
     expect(unseen({ tools: [{ type: 'web_search' }, { type: 'mcp' }, { type: 'function', name: 'f' }] })).toBe(
       64 * 1024,
     );

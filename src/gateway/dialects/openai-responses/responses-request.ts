@@ -29,8 +29,11 @@ const PRICED_FIELDS = new PricedFields([
   'prompt',
 ]);
 
-/** Tools that the provider runs itself and that bring text into the prompt: a few pages each, since nobody knows how much. */
-const READING_TOOLS = new Set<unknown>(['web_search', 'web_search_preview', 'file_search', 'code_interpreter', 'mcp']);
+/**
+ * Tools that the provider runs itself and that bring text into the prompt, also under names that end in a version: a few pages
+ * each, since nobody knows how much.
+ */
+const READING_TOOL = /^(?:web_search(?:_preview)?(?:_\d+)*|file_search|code_interpreter|mcp)$/;
 const TOOL_TEXT_BYTES = 32 * 1024;
 
 /** Never throws: a body that cannot be used is a refusal that names the field. */
@@ -116,7 +119,8 @@ function checkTools(tools: unknown): Refusal | undefined {
 }
 
 function readingTools({ tools }: JsonObject): number {
-  return isArray(tools) ? tools.filter((tool) => isObject(tool) && READING_TOOLS.has(tool.type)).length : 0;
+  if (!isArray(tools)) return 0;
+  return tools.filter((tool) => isObject(tool) && typeof tool.type === 'string' && READING_TOOL.test(tool.type)).length;
 }
 
 function askedMedia(body: JsonObject): Pick<InferenceRequest, 'asksForAudio' | 'asksForImages'> {
