@@ -10,6 +10,11 @@ export function isAbsent(value: unknown): value is null | undefined {
   return value === undefined || value === null;
 }
 
+/** Of a member that should be text; anything else says nothing. */
+export function textOf(value: unknown): string {
+  return typeof value === 'string' ? value : '';
+}
+
 /**
  * An object from its text, undefined where it is none. One whose last brackets are missing is taken for what it says: a
  * provider that forgets them has still told its usage. It must end with a bracket all the same; a number that was cut

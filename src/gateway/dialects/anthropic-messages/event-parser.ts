@@ -1,7 +1,7 @@
 import type { TokenCounts } from '../../../catalogue/price';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { EventParser } from '../dialect';
-import { isArray } from '../json-value';
+import { isArray, textOf } from '../json-value';
 import type { NeutralBlock, NeutralCitation, NeutralEvent } from '../neutral/neutral-event';
 import { finishReasonOf } from './stop-reason';
 import { usageFromAnthropic } from './usage';
@@ -73,8 +73,8 @@ export class MessageEventParser implements EventParser {
     const { id, model, content } = message;
     this.events.push({
       type: 'start',
-      id: typeof id === 'string' ? id : '',
-      model: typeof model === 'string' ? model : '',
+      id: textOf(id),
+      model: textOf(model),
     });
     for (const [index, block] of (isArray(content) ? content : []).entries()) {
       if (!isObject(block)) continue;

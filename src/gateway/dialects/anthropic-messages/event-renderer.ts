@@ -4,6 +4,7 @@ import type { AnswerLook, EventRenderer } from '../dialect';
 import type { NeutralEvent } from '../neutral/neutral-event';
 import { MessageFrames } from './message-frames';
 import { toolInputOf } from './tool-input';
+import { textOf } from '../json-value';
 
 /** The stream of one message, as Anthropic's clients read it. */
 export class MessageEventRenderer implements EventRenderer {
@@ -66,8 +67,4 @@ function extended(block: JsonObject, delta: JsonObject): JsonObject {
 
 function ended(block: JsonObject): JsonObject {
   return typeof block.input === 'string' ? { ...block, input: toolInputOf(block.input) } : block;
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }

@@ -1,7 +1,7 @@
 import type { TokenCounts } from '../../../catalogue/price';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { EventParser } from '../dialect';
-import { isArray } from '../json-value';
+import { isArray, textOf } from '../json-value';
 import { EventSink } from '../neutral/event-sink';
 import type { NeutralBlock, NeutralEvent } from '../neutral/neutral-event';
 import { finishReasonOf } from './chat-finish';
@@ -180,10 +180,6 @@ export function eventsOfCompletion(body: JsonObject): readonly NeutralEvent[] {
 
 function isText(value: unknown): value is string {
   return typeof value === 'string' && value !== '';
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }
 
 function listOf(value: unknown): readonly unknown[] {

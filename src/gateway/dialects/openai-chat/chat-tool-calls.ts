@@ -1,5 +1,6 @@
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { EventSink } from '../neutral/event-sink';
+import { textOf } from '../json-value';
 
 /** A call as far as it came. It has a block once its name is known to be whole: with its first arguments, or what follows it. */
 interface CallSoFar {
@@ -102,8 +103,4 @@ function isWhole(json: string): boolean {
   } catch {
     return false;
   }
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }

@@ -1,6 +1,6 @@
 import type { TokenCounts } from '../../../catalogue/price';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
-import { isArray } from '../json-value';
+import { isArray, textOf } from '../json-value';
 import { responsesUsageOf } from './usage';
 
 /** By the type of what is written, a part of an item or a call: the member its text is in, and the frames that bring it. */
@@ -127,8 +127,4 @@ function incomplete({ response, items }: SentResponse, billed: TokenCounts | und
       usage: billed ? responsesUsageOf(billed) : null,
     },
   };
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }

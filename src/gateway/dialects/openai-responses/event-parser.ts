@@ -1,6 +1,6 @@
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { EventParser } from '../dialect';
-import { isArray } from '../json-value';
+import { isArray, textOf } from '../json-value';
 import { EventSink } from '../neutral/event-sink';
 import type { NeutralEvent, NeutralFinishReason } from '../neutral/neutral-event';
 import { ItemBlocks } from './item-blocks';
@@ -34,8 +34,8 @@ export class ResponseEventParser implements EventParser {
     this.hasStarted = true;
     this.sink.push({
       type: 'start',
-      id: typeof id === 'string' ? id : '',
-      model: typeof model === 'string' ? model : '',
+      id: textOf(id),
+      model: textOf(model),
       ...(typeof created === 'number' ? { createdSeconds: created } : {}),
     });
   }

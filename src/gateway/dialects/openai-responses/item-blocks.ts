@@ -1,5 +1,5 @@
 import { isObject, type JsonObject } from '../../../kernel/json-object';
-import { isArray } from '../json-value';
+import { isArray, textOf } from '../json-value';
 import type { EventSink } from '../neutral/event-sink';
 import type { NeutralBlock, NeutralCitation } from '../neutral/neutral-event';
 import { redactedDataIn } from './redacted-reasoning';
@@ -224,10 +224,6 @@ function callOf({ type, call_id: callId, id, name }: JsonObject): NeutralBlock {
 
 function toolNameOf({ name, type }: JsonObject): string {
   return textOf(name) || textOf(type).replace(/_call$/, '');
-}
-
-function textOf(value: unknown): string {
-  return typeof value === 'string' ? value : '';
 }
 
 function kindOfPart({ type }: JsonObject): PartPlace['kind'] | undefined {
