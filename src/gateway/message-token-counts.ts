@@ -1,5 +1,6 @@
 import { Injectable, Logger } from '@nestjs/common';
 import type { Principal } from '../auth/principal';
+import { TEXT_BYTES_PER_TOKEN } from '../catalogue/price';
 import { PriceBook } from '../catalogue/price-book';
 import { type Refusal, refuse } from '../kernel/errors';
 import { Router } from '../routing/router';
@@ -11,7 +12,6 @@ import { DIALECT_PATHS } from '../upstreams/dialect-paths';
 import type { InferenceRequest } from './dialects/inference-request';
 import { isRefusal } from './dialects/invalid-request';
 import type { Forwarded } from './http/forwarded';
-import { ESTIMATED_BYTES_PER_TOKEN } from './stream/count-tokens';
 import { TokenizerPool } from './stream/tokenizer-pool';
 
 const DIALECT = 'anthropic-messages';
@@ -77,7 +77,7 @@ export class MessageTokenCounts {
     }
     const { texts, frameTokens } = messagesPromptText(request.body);
     const [counted] = (await this.tokenizer.count([texts])) ?? [];
-    const text = counted ?? Math.ceil(request.promptTextBytes / ESTIMATED_BYTES_PER_TOKEN);
+    const text = counted ?? Math.ceil(request.promptTextBytes / TEXT_BYTES_PER_TOKEN);
     const inputTokens = text + frameTokens + request.images * model.tokensPerImage;
     return Buffer.from(JSON.stringify({ input_tokens: inputTokens }));
   }

@@ -11,18 +11,10 @@ const MAX_OBJECT_STREAMS = 1_000;
 const MAX_DICTIONARY_BYTES = 1_024;
 
 /** By what providers count, a page is some 2,400 tokens with its text, and an image 1,500. */
-const TOKENS_PER_PAGE = 2_400;
 const IMAGES_PER_PAGE = 2;
-/** The estimate's, see estimateTokens. */
-const BYTES_PER_TOKEN = 3;
-/** Of a document that only the provider can read; longer ones are reserved too little for. */
-const PAGES_OF_UNREAD_DOCUMENT = 20;
 
 /** A page object; `/Pages` is a node of their tree. */
 const PAGE = /\/Type\s{0,64}\/Page(?![A-Za-z])/g;
-
-/** As how much text such a document is held for. It is a guess, so nothing is charged by it: see `unseenTextBytes`. */
-export const BYTES_OF_UNREAD_DOCUMENT = PAGES_OF_UNREAD_DOCUMENT * TOKENS_PER_PAGE * BYTES_PER_TOKEN;
 
 /** As how many images a PDF that is sent along is estimated: it is read as images and as text. */
 export function imagesOfPdf(base64: string): number {

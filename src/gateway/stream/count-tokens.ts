@@ -1,6 +1,6 @@
 import { Injectable, type OnModuleDestroy } from '@nestjs/common';
 
-import { NO_TOKENS, type TokenCounts } from '../../catalogue/price';
+import { NO_TOKENS, TEXT_BYTES_PER_TOKEN, type TokenCounts } from '../../catalogue/price';
 import { DIALECTS } from '../dialects/dialects';
 import { type InferenceRequest } from '../dialects/inference-request';
 import { type CollectedText } from '../dialects/collected-text';
@@ -32,8 +32,7 @@ export interface CountableAnswer {
 
 export type CountablePrompt = Pick<InferenceRequest, 'dialect' | 'body' | 'promptTextBytes' | 'maxOutputTokens'>;
 
-/** Both as at admission (money.md, Estimate). */
-export const ESTIMATED_BYTES_PER_TOKEN = 3;
+/** As at admission (money.md, Estimate), like the bytes of a token. */
 const ESTIMATED_TOKENS_PER_CHUNK = 3;
 
 /**
@@ -95,7 +94,7 @@ function estimate(answer: CountableAnswer, prompt: CountablePrompt, imageTokens:
   return {
     tokens: {
       ...NO_TOKENS,
-      inputUncached: Math.ceil(prompt.promptTextBytes / ESTIMATED_BYTES_PER_TOKEN),
+      inputUncached: Math.ceil(prompt.promptTextBytes / TEXT_BYTES_PER_TOKEN),
       output: prompt.maxOutputTokens === 0 ? 0 : Math.max(1, estimatedOutput(answer)),
       image: imageTokens,
     },

@@ -1,5 +1,5 @@
-import { NO_TOKENS, type TokenCounts } from '../../catalogue/price';
-import { type CountablePrompt, type CountedTokens, ESTIMATED_BYTES_PER_TOKEN } from './count-tokens';
+import { NO_TOKENS, TEXT_BYTES_PER_TOKEN, type TokenCounts } from '../../catalogue/price';
+import { type CountablePrompt, type CountedTokens } from './count-tokens';
 
 /** How far a stream has come. */
 export interface StreamProgress {
@@ -21,7 +21,7 @@ export function tokensSoFar(
 ): CountedTokens | undefined {
   if (chunks === 0) return undefined;
   if (!usage) {
-    const inputUncached = Math.ceil(prompt.promptTextBytes / ESTIMATED_BYTES_PER_TOKEN);
+    const inputUncached = Math.ceil(prompt.promptTextBytes / TEXT_BYTES_PER_TOKEN);
     return { tokens: { ...NO_TOKENS, inputUncached, output: chunks, image: imageTokens }, method: 'estimated' };
   }
   const missing = chunks - usage.output - usage.reasoning;

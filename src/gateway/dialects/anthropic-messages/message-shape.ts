@@ -2,7 +2,8 @@ import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { invalid } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
-import { BYTES_OF_UNREAD_DOCUMENT, imagesOfPdf } from '../pdf-pages';
+import { imagesOfPdf } from '../pdf-pages';
+import { BYTES_OF_UNREAD_DOCUMENT } from '../unseen-text';
 
 /** What a request carries beside text, for the estimate. */
 export interface MessageMeasure {

@@ -3,11 +3,10 @@ import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import { invalid } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
+import { BYTES_OF_READING_TOOL } from '../unseen-text';
 
 /** Tools that the provider runs itself and that bring text into the prompt; their types end in a version. */
 const READING_TOOL = /^(?:web_search|web_fetch|code_execution)_/;
-/** A few pages, since nobody knows how much. */
-const TOOL_TEXT_BYTES = 32 * 1024;
 /** More than any context holds. */
 const MAX_CONTENT_TOKENS = 1_000_000;
 
@@ -27,12 +26,12 @@ export function checkTools(tools: unknown): Refusal | undefined {
 /** Text that nobody sent and that is read all the same, for the estimate. */
 export function toolTextBytes({ tools, mcp_servers: servers }: JsonObject): number {
   const ofTools = isArray(tools) ? tools.reduce<number>((sum, tool) => sum + textBytesOf(tool), 0) : 0;
-  return ofTools + (isArray(servers) ? servers.length * TOOL_TEXT_BYTES : 0);
+  return ofTools + (isArray(servers) ? servers.length * BYTES_OF_READING_TOOL : 0);
 }
 
 function textBytesOf(tool: unknown): number {
   if (!isObject(tool) || typeof tool.type !== 'string' || !READING_TOOL.test(tool.type)) return 0;
   const most = tool.max_content_tokens;
-  if (typeof most !== 'number' || !Number.isSafeInteger(most) || most <= 0) return TOOL_TEXT_BYTES;
+  if (typeof most !== 'number' || !Number.isSafeInteger(most) || most <= 0) return BYTES_OF_READING_TOOL;
   return Math.min(most, MAX_CONTENT_TOKENS) * TEXT_BYTES_PER_TOKEN;
 }

@@ -8,6 +8,7 @@ import { passOnBytes } from '../pass-on';
 import { checkRequestedMedia, requestedMedia } from '../openai-chat/requested-media';
 import { parseRequestBody, PricedFields } from '../request-body';
 import { checkInput, type InputMeasure } from './input-shape';
+import { BYTES_OF_READING_TOOL } from '../unseen-text';
 
 /** A request for a response that was understood. */
 export interface ResponsesRequest extends InferenceRequest {
@@ -29,12 +30,8 @@ const PRICED_FIELDS = new PricedFields([
   'prompt',
 ]);
 
-/**
- * Tools that the provider runs itself and that bring text into the prompt, also under names that end in a version: a few pages
- * each, since nobody knows how much.
- */
+/** Tools that the provider runs itself and that bring text into the prompt, also under names that end in a version. */
 const READING_TOOL = /^(?:web_search(?:_preview)?(?:_\d+)*|file_search|code_interpreter|mcp)$/;
-const TOOL_TEXT_BYTES = 32 * 1024;
 
 /** Never throws: a body that cannot be used is a refusal that names the field. */
 export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
@@ -60,7 +57,7 @@ export function parseResponsesRequest(raw: Buffer): ResponsesRequest | Refusal {
     ...(typeof maxOutputTokens === 'number' ? { maxOutputTokens } : {}),
     choices: 1,
     promptTextBytes: Math.max(0, bytes.length - measure.mediaDataBytes - measure.audioDataBytes),
-    unseenTextBytes: measure.unseenTextBytes + readingTools(body) * TOOL_TEXT_BYTES,
+    unseenTextBytes: measure.unseenTextBytes + readingTools(body) * BYTES_OF_READING_TOOL,
     images: measure.images,
     audioParts: measure.audioParts,
     audioDataBytes: measure.audioDataBytes,
