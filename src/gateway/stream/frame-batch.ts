@@ -1,36 +1,24 @@
+import { FrameSpans } from './frame-spans';
+
 export interface FrameBatch {
   readonly bytes: Buffer;
   /** Frames of the answer among them. */
   readonly chunks: number;
 }
 
-/**
- * What goes to a client next. Frames that lie side by side in the upstream's chunk and need no change go out as that very
- * memory.
- */
+/** What goes to a client next. Frames that need no change go out as the upstream's very memory. */
 export class FrameBatches {
-  private readonly parts: Buffer[] = [];
-  private block: Buffer | undefined;
-  private start = 0;
-  private end = 0;
+  private readonly spans = new FrameSpans();
   private chunks = 0;
 
   /** A frame as it came. */
   pass(block: Buffer, start: number, end: number): void {
-    if (block === this.block && start === this.end) {
-      this.end = end;
-      return;
-    }
-    this.closeSpan();
-    this.block = block;
-    this.start = start;
-    this.end = end;
+    this.spans.add(block, start, end);
   }
 
   /** What takes the place of a frame. */
   put(bytes: Buffer): void {
-    this.closeSpan();
-    this.parts.push(bytes);
+    this.spans.put(bytes);
   }
 
   /** One more frame of the answer. */
@@ -40,20 +28,12 @@ export class FrameBatches {
 
   /** Frames that were counted and left nothing to send are counted with what is sent next. */
   take(): FrameBatch | undefined {
-    this.closeSpan();
-    const [first] = this.parts;
+    const { all } = this.spans;
+    const [first] = all;
     if (!first) return undefined;
-    const bytes = this.parts.length === 1 ? first : Buffer.concat(this.parts);
-    const batch = { bytes, chunks: this.chunks };
-    this.parts.length = 0;
+    const batch = { bytes: all.length === 1 ? first : Buffer.concat(all), chunks: this.chunks };
+    this.spans.clear();
     this.chunks = 0;
     return batch;
-  }
-
-  private closeSpan(): void {
-    const { block, start, end } = this;
-    if (!block) return;
-    this.parts.push(start === 0 && end === block.length ? block : block.subarray(start, end));
-    this.block = undefined;
   }
 }
