@@ -1,12 +1,10 @@
 import { Injectable } from '@nestjs/common';
-import { estimateTokens } from '../../../catalogue/price';
 import type { Refusal } from '../../../kernel/errors';
 import type { RoutableUpstream } from '../../../upstreams/upstream-directory';
 import type { ApiDialect } from '../../../upstreams/upstream.port';
 import { DIALECTS } from '../../dialects/dialects';
 import type { InferenceRequest } from '../../dialects/inference-request';
 import { invalid } from '../../dialects/invalid-request';
-import { estimateInputOf } from '../hold-request';
 import { TranslatedBodies } from '../translated-bodies';
 import { wireDialectOf } from '../wire-dialect';
 import type { WorkflowContext } from '../workflow.context';
@@ -27,8 +25,7 @@ export class TemplateRenderStep implements WorkflowStep {
   execute(context: WorkflowContext): StepOutcome {
     const { request } = context.validation;
     const { candidates, profile } = context.routing;
-    const { outputTokens } = estimateTokens(estimateInputOf(request), profile);
-    const translated = new TranslatedBodies(request, Math.ceil(outputTokens / request.choices));
+    const translated = new TranslatedBodies(request, profile);
     const bodies = new Map<RoutableUpstream, { readonly wire: ApiDialect; readonly bodyFor: BodyFor }>();
     let firstRefusal: Refusal | undefined;
     for (const candidate of candidates) {
