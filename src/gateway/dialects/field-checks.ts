@@ -22,6 +22,12 @@ export function sessionNamed(value: unknown): { readonly sessionId?: string } {
   return isName && !UNPRINTABLE.test(value) ? { sessionId: value } : {};
 }
 
+/** Where the first field stands that has a value and is not among the known ones: its meaning would be lost. */
+export function unknownFieldIn(object: JsonObject, path: string, known: ReadonlySet<string>): string | undefined {
+  const odd = Object.keys(object).find((name) => !known.has(name) && !isAbsent(object[name]));
+  return odd === undefined || path === '' ? odd : `${path}.${odd}`;
+}
+
 /** A name that may be left out. */
 export function checkName(body: JsonObject, field: string): Refusal | undefined {
   const value = body[field];

@@ -1,5 +1,6 @@
 import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { unknownFieldIn } from '../field-checks';
 import { invalid, isRefusal } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
 
@@ -10,8 +11,8 @@ export function untranslatable(param: string): Refusal {
 
 /** Refuses the first field that is not among the known ones. */
 export function unknownField(object: JsonObject, known: ReadonlySet<string>, path: string): Refusal | undefined {
-  const odd = Object.keys(object).find((key) => !known.has(key) && !isAbsent(object[key]));
-  return odd === undefined ? undefined : untranslatable(path === '' ? odd : `${path}.${odd}`);
+  const odd = unknownFieldIn(object, path, known);
+  return odd === undefined ? undefined : untranslatable(odd);
 }
 
 /** Reads each element of a list; the first refusal is the answer. */

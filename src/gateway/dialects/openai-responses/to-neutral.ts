@@ -1,5 +1,6 @@
 import { type Refusal } from '../../../kernel/errors';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
+import { unknownFieldIn } from '../field-checks';
 import type { InferenceRequest } from '../inference-request';
 import { invalid, isRefusal } from '../invalid-request';
 import { isAbsent, isArray } from '../json-value';
@@ -22,6 +23,9 @@ const HINTS = [
   ...['store', 'metadata', 'stream_options', 'max_tool_calls', 'session_id', 'client_metadata'],
   ...['prompt_cache_key', 'prompt_cache_retention', 'prompt_cache_options'],
 ];
+const KNOWN_FIELDS = new Set([...READ_FIELDS, ...HINTS]);
+const TEXT_FIELDS = new Set(['format', 'verbosity']);
+const REASONING_FIELDS = new Set(['effort', 'summary', 'generate_summary', 'mode', 'context']);
 
 export function responsesToNeutral({ body, model, stream }: InferenceRequest): NeutralRequest | Refusal {
   const input = readInputMessages(body.input);
@@ -71,7 +75,7 @@ type TextOptions = Pick<NeutralRequest, 'outputFormat' | 'verbosity'>;
 function readText(text: unknown): TextOptions | Refusal {
   if (!isObject(text)) return {};
   const { format, verbosity } = text;
-  const refusal = checkKnown(text, 'text', ['format', 'verbosity']);
+  const refusal = checkKnown(text, 'text', TEXT_FIELDS);
   if (refusal) return refusal;
   if (!isAbsent(verbosity) && typeof verbosity !== 'string') return invalid('text.verbosity', 'must be a string');
   const outputFormat = isObject(format) ? readFormat(format) : undefined;
@@ -104,7 +108,7 @@ function readReasoning(reasoning: unknown): NeutralReasoning | Refusal | undefin
   if (!isObject(reasoning)) return undefined;
   const { effort, summary, generate_summary: formerly, mode } = reasoning;
   // Which earlier thoughts are read again (`context`) is the provider's to know.
-  const refusal = checkKnown(reasoning, 'reasoning', ['effort', 'summary', 'generate_summary', 'mode', 'context']);
+  const refusal = checkKnown(reasoning, 'reasoning', REASONING_FIELDS);
   if (refusal) return refusal;
   for (const [field, value] of Object.entries({ effort, summary })) {
     if (!isAbsent(value) && typeof value !== 'string') return invalid(`reasoning.${field}`, 'must be a string');
@@ -143,16 +147,10 @@ function checkRest(body: JsonObject): Refusal | undefined {
   }
   const { parallel_tool_calls: parallel } = body;
   if (!isAbsent(parallel) && typeof parallel !== 'boolean') return invalid('parallel_tool_calls', 'must be a boolean');
-  return checkKnown(body, '', [...READ_FIELDS, ...HINTS]);
+  return checkKnown(body, '', KNOWN_FIELDS);
 }
 
-function checkKnown(object: JsonObject, path: string, known: readonly string[]): Refusal | undefined {
-  for (const [field, value] of Object.entries(object)) {
-    if (isAbsent(value) || known.includes(field)) continue;
-    return invalid(
-      path === '' ? field : `${path}.${field}`,
-      'is not supported for this model: its provider does not know it',
-    );
-  }
-  return undefined;
+function checkKnown(object: JsonObject, path: string, known: ReadonlySet<string>): Refusal | undefined {
+  const odd = unknownFieldIn(object, path, known);
+  return odd === undefined ? undefined : invalid(odd, 'is not supported for this model: its provider does not know it');
 }
