@@ -1,11 +1,12 @@
 import { type TokenCounts } from '../../catalogue/price';
 import { type MessageStreamReading } from '../dialects/anthropic-messages/message-stream';
 import { anthropicUsageOf } from '../dialects/anthropic-messages/usage';
+import { renderEvent } from '../dialects/event-frame';
 import { parseObject } from '../dialects/json-value';
 import { type FrameKind } from '../dialects/stream-reading';
 import { type FrameBatch, FrameBatches } from './frame-batch';
 import { replaceMember } from './frame-editor';
-import { dataOf, renderFrame } from './sse-frame';
+import { dataOf } from './sse-frame';
 import { type StreamWriter } from './stream-writer';
 
 const MODEL = ['message', 'model'];
@@ -55,21 +56,21 @@ export class MessageWriter implements StreamWriter {
   }
 
   cutEnd(billed: TokenCounts | undefined): Buffer {
-    const frames: Buffer[] = [];
+    let frames = '';
     const { lastBlock } = this;
     if (lastBlock) {
       const last = parseObject(dataOf(lastBlock, this.lastStart, this.lastEnd));
-      frames.push(renderEvent({ type: 'content_block_stop', index: last?.index ?? 0 }));
+      frames += renderEvent({ type: 'content_block_stop', index: last?.index ?? 0 });
     }
     if (!this.reading.isFinished) {
       const delta = { stop_reason: 'max_tokens', stop_sequence: null };
-      frames.push(renderEvent({ type: 'message_delta', delta, usage: billed ? anthropicUsageOf(billed) : {} }));
+      frames += renderEvent({ type: 'message_delta', delta, usage: billed ? anthropicUsageOf(billed) : {} });
     }
-    return Buffer.concat(frames);
+    return Buffer.from(frames);
   }
 
   terminal(): Buffer {
-    return this.ending ?? renderEvent({ type: 'message_stop' });
+    return this.ending ?? Buffer.from(renderEvent({ type: 'message_stop' }));
   }
 
   private addEvent(block: Buffer, start: number, end: number): void {
@@ -89,8 +90,4 @@ export class MessageWriter implements StreamWriter {
     this.lastStart = start;
     this.lastEnd = end;
   }
-}
-
-function renderEvent(event: { readonly type: string } & Readonly<Record<string, unknown>>): Buffer {
-  return renderFrame(JSON.stringify(event), event.type);
 }

@@ -1,12 +1,13 @@
 import { type TokenCounts } from '../../catalogue/price';
 import { type JsonObject } from '../../kernel/json-object';
+import { renderEvent } from '../dialects/event-frame';
 import { parseObject } from '../dialects/json-value';
 import { cutResponse } from '../dialects/openai-responses/cut-response';
 import { type FrameKind } from '../dialects/stream-reading';
 import { type FrameBatch, FrameBatches } from './frame-batch';
 import { replaceMember } from './frame-editor';
 import { KeptFrames } from './kept-frames';
-import { dataOf, renderFrame } from './sse-frame';
+import { dataOf } from './sse-frame';
 import { SseSplitter } from './sse-splitter';
 import { type StreamWriter } from './stream-writer';
 
@@ -69,8 +70,8 @@ export class ResponseWriter implements StreamWriter {
   cutEnd(billed: TokenCounts | undefined): Buffer {
     if (this.cut) return this.cut;
     const { ends, terminal } = cutResponse(this.sent(), billed);
-    this.ending = renderEvent(terminal);
-    this.cut = Buffer.concat(ends.map(renderEvent));
+    this.ending = Buffer.from(renderEvent(terminal));
+    this.cut = Buffer.from(ends.map(renderEvent).join(''));
     return this.cut;
   }
 
@@ -93,8 +94,4 @@ export class ResponseWriter implements StreamWriter {
     for (const piece of pieces) splitter.push(piece);
     return frames;
   }
-}
-
-function renderEvent(event: JsonObject): Buffer {
-  return renderFrame(JSON.stringify(event), String(event.type));
 }

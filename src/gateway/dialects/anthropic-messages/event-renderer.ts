@@ -1,6 +1,7 @@
 import type { TokenCounts } from '../../../catalogue/price';
 import { isObject, type JsonObject } from '../../../kernel/json-object';
 import type { AnswerLook, EventRenderer } from '../dialect';
+import { renderEvent } from '../event-frame';
 import type { NeutralEvent } from '../neutral/neutral-event';
 import { MessageFrames } from './message-frames';
 import { toolInputOf } from './tool-input';
@@ -28,7 +29,7 @@ export class MessageEventRenderer implements EventRenderer {
 }
 
 function sse(frames: readonly JsonObject[]): string {
-  return frames.map((frame) => `event: ${String(frame.type)}\ndata: ${JSON.stringify(frame)}\n\n`).join('');
+  return frames.map(renderEvent).join('');
 }
 
 /** A whole message, put together from the frames of its stream as a client would. */

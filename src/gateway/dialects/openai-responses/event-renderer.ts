@@ -1,6 +1,7 @@
 import type { TokenCounts } from '../../../catalogue/price';
 import type { JsonObject } from '../../../kernel/json-object';
 import type { AnswerLook, EventRenderer } from '../dialect';
+import { renderEvent } from '../event-frame';
 import type { NeutralBlock, NeutralEvent, NeutralFinishReason } from '../neutral/neutral-event';
 import { DeclaredTools } from './declared-tools';
 import {
@@ -167,12 +168,7 @@ export class ResponseEventRenderer implements EventRenderer {
   }
 
   private written(frames: readonly JsonObject[]): string {
-    return frames
-      .map((frame) => {
-        const data = JSON.stringify({ ...frame, sequence_number: this.sequence++ });
-        return `event: ${String(frame.type)}\ndata: ${data}\n\n`;
-      })
-      .join('');
+    return frames.map((frame) => renderEvent({ ...frame, sequence_number: this.sequence++ })).join('');
   }
 }
 
